@@ -1,0 +1,1 @@
+"""What every other component shares: configs, errors, columns, artifacts."""

@@ -1,0 +1,76 @@
+"""The columns that flow between steps, and their compact bytes for a shuffle."""
+
+import pyarrow as pa
+
+# Where a row comes from. Rows are counted within a slice of a file, because no
+# worker knows the slices before its own; add_slice_offsets makes them the file's.
+ORIGIN = [
+    pa.field("file", pa.string()),
+    pa.field("slice", pa.int64()),  # index of the slice in its file, from 0
+    pa.field("row", pa.int64()),  # 1-based line (text) or record (Parquet)
+    pa.field("byte_offset", pa.int64()),  # in the decompressed file; null: unknown
+]
+VALUES = ("text", "id", "label", "language", "group")  # nullable strings
+
+REJECTS = pa.schema(
+    [
+        *ORIGIN,
+        pa.field("rule", pa.string()),
+        pa.field("value", pa.string()),  # of the label or language that broke it
+        pa.field("raw", pa.binary()),  # the line or record as it was
+    ]
+)
+KEEP_PREFIX = "keep."  # marks a kept column between steps
+
+
+def review_schema(keep: tuple[str, ...]) -> pa.Schema:
+    """Schema of rows as they were read: origin, raw record, mapped values.
+
+    `problem` names the rule that the reader found broken, and is null for a row
+    whose values are usable.
+    """
+    return pa.schema(
+        [
+            *ORIGIN,
+            pa.field("raw", pa.binary()),
+            pa.field("problem", pa.string()),
+            *(pa.field(name, pa.string()) for name in VALUES),
+            *(pa.field(KEEP_PREFIX + name, pa.string()) for name in keep),
+        ]
+    )
+
+
+def to_bytes(batch: pa.RecordBatch) -> bytes:
+    """Serializes a batch as a compressed Arrow stream; a slice brings its rows only."""
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_stream(sink, batch.schema, options=options) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue().to_pybytes()
+
+
+def from_bytes(data: bytes) -> pa.RecordBatch:
+    """Reads what `to_bytes` wrote."""
+    with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
+        return reader.read_next_batch()
+
+
+def concat_batches(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
+    """Puts batches of one schema one after the other."""
+    table = pa.Table.from_batches(batches, schema=schema).combine_chunks()
+    if table.num_rows == 0:
+        return pa.RecordBatch.from_arrays(
+            [pa.array([], field.type) for field in schema], schema=schema
+        )
+    return table.to_batches()[0]
+
+
+def with_columns(batch: pa.RecordBatch, **columns: pa.Array) -> pa.RecordBatch:
+    """Returns the batch with columns replaced, or added at its end."""
+    merged = dict(zip(batch.schema.names, batch.columns, strict=True)) | columns
+    return pa.RecordBatch.from_arrays(list(merged.values()), names=list(merged))
+
+
+def select_columns(batch: pa.RecordBatch, names: list[str]) -> pa.RecordBatch:
+    """Returns the batch with some of its columns only."""
+    return pa.RecordBatch.from_arrays([batch.column(n) for n in names], names=names)

@@ -1,0 +1,45 @@
+"""Failures that a user or a scheduler acts on, each with its exit code.
+
+Every message says what was found, what was expected and what to do.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ReviewbeamError(Exception):
+    """A fault of ours or of the machine: safe to run again."""
+
+    exit_code = 1
+
+
+class UserError(ReviewbeamError):
+    """The user's mistake: running again without a change can't help."""
+
+    exit_code = 2
+
+
+class DataGateError(ReviewbeamError):
+    """The data gate said no: too many rejects, or a fatal anomaly."""
+
+    exit_code = 3
+
+
+class BusyError(ReviewbeamError):
+    """Another run holds the output: the same command can go on later."""
+
+    exit_code = 75
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Returns ` (did you mean 'x'?)` for the closest known name, else ``."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def listing(names: Iterable[str], most: int = 12) -> str:
+    """Returns names for a message: `'a', 'b', … (3 more)`."""
+    names = list(names)
+    shown = ", ".join(repr(name) for name in names[:most])
+    rest = len(names) - most
+    return f"{shown}, … ({rest} more)" if rest > 0 else shown or "none"

@@ -1,0 +1,105 @@
+"""The model directory: what `train` writes and whatever uses a model reads.
+
+saved_model/         serving_default: token_ids, padding_mask int32
+                     [batch, length] -> probabilities float32 [batch, classes]
+model.keras          the same model for Keras
+tokenizer/           the SentencePiece vocabulary
+model.json           ModelMetadata
+history.json         metrics of each epoch
+manifest.json        core fingerprint; size and SHA-256 of every file
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from reviewbeam.components.common.artifacts import (
+    check_files,
+    fingerprint,
+    read_manifest,
+)
+from reviewbeam.components.common.config import Config, check_config
+from reviewbeam.components.common.job_configs import (
+    LabelRules,
+    SplitRules,
+    TextRules,
+    TrainConfig,
+)
+
+SAVED_MODEL = "saved_model"
+KERAS_FILE = "model.keras"
+VOCABULARY = "tokenizer/sentencepiece.bpe.model"
+METADATA = "model.json"
+HISTORY = "history.json"
+
+
+class ModelMetadata(Config):
+    """What a model must know to be applied to texts, besides its weights."""
+
+    labels: LabelRules
+    text: TextRules
+    split: SplitRules  # which texts it may have been trained on
+    config: TrainConfig
+    vocabulary_sha256: str
+    weights_sha256: str  # over names, shapes and bytes, in the model's order
+    encoder_fingerprint: str
+    dataset_fingerprint: str
+    class_weights: tuple[float, ...]
+    # 0.5 for binary; a multi-class label is the most probable class
+    threshold: float
+    temperature: float  # 1.0: the probabilities are not calibrated
+    training_statistics: dict[str, Any]  # per split: examples, labels, languages
+    versions: dict[str, str]
+
+    def core_fingerprint(self) -> str:
+        """Identifies all that decides a prediction: equal for equal models."""
+        return fingerprint(
+            self.model_dump(
+                mode="json",
+                include={
+                    "labels",
+                    "text",
+                    "vocabulary_sha256",
+                    "weights_sha256",
+                    "threshold",
+                    "temperature",
+                },
+            )
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelDirectory:
+    """A model directory that was checked."""
+
+    path: Path
+    metadata: ModelMetadata
+    core_fingerprint: str
+
+    @property
+    def saved_model(self) -> str:
+        """Path of the SavedModel."""
+        return str(self.path / SAVED_MODEL)
+
+    @property
+    def vocabulary(self) -> str:
+        """Path of the SentencePiece vocabulary."""
+        return str(self.path / VOCABULARY)
+
+
+def open_model(path: str) -> ModelDirectory:
+    """Opens a model directory and checks every file against its manifest.
+
+    Raises:
+      UserError: it is no model, or a file is missing or changed.
+    """
+    directory = Path(path)
+    manifest = read_manifest(directory, "model")
+    check_files(directory, manifest["files"], "model")
+    metadata = check_config(
+        ModelMetadata,
+        json.loads((directory / METADATA).read_text(encoding="utf-8")),
+        str(directory / METADATA),
+    )
+    return ModelDirectory(directory, metadata, metadata.core_fingerprint())

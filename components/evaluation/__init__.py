@@ -1,0 +1,1 @@
+"""Sliced metrics of a model on a dataset."""

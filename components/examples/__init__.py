@@ -1,0 +1,1 @@
+"""Duplicates, splits, tf.Examples and TFRecord shards."""

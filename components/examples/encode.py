@@ -1,0 +1,121 @@
+"""Reviews to tf.Examples, and to the features that describe them."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from tfx_bsl.coders.example_coder import (
+    ExamplesToRecordBatchDecoder,
+    RecordBatchToExamplesEncoder,
+)
+
+from reviewbeam.components.common.columns import KEEP_PREFIX
+
+FEATURES = ("token_ids", "label", "id", "language", "text", "count")
+
+
+def encode_examples(examples: pa.RecordBatch) -> list[bytes]:
+    """Serializes examples as tf.Examples.
+
+    Args:
+      examples: with the columns `token_ids` (list of int32), `label_index`, `id`,
+        `language`, `text`, `count` and kept ones; a null becomes an empty feature.
+
+    Returns:
+      One serialized tf.Example a row: `token_ids`, `label` and `count` as int64
+      lists, the rest as bytes lists, kept columns under their own names.
+    """
+    columns = {
+        "token_ids": examples.column("token_ids").cast(pa.list_(pa.int64())),
+        "label": as_lists(examples.column("label_index").cast(pa.int64())),
+        "id": as_lists(examples.column("id")),
+        "language": as_lists(examples.column("language")),
+        "text": as_lists(examples.column("text")),
+        "count": as_lists(examples.column("count")),
+    }
+    for name in examples.schema.names:
+        if name.startswith(KEEP_PREFIX):
+            columns[name.removeprefix(KEEP_PREFIX)] = as_lists(examples.column(name))
+    batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+    return RecordBatchToExamplesEncoder().encode(batch)
+
+
+def decode_examples(records: list[bytes]) -> pa.RecordBatch:
+    """Parses what `encode_examples` wrote.
+
+    Returns:
+      `token_ids` (list of int32), `label_index` (int64), and `id` and `language`
+      (strings; a missing language is null).
+    """
+    if not records:
+        columns = {
+            "token_ids": pa.array([], pa.list_(pa.int32())),
+            "label_index": pa.array([], pa.int64()),
+            "id": pa.array([], pa.string()),
+            "language": pa.array([], pa.string()),
+        }
+    else:
+        decoded = ExamplesToRecordBatchDecoder(None).DecodeBatch(records)
+        lists = dict(zip(decoded.schema.names, decoded.columns, strict=True))
+        columns = {
+            "token_ids": _as_list_of_int32(lists["token_ids"]),
+            "label_index": _values(lists["label"], len(records), pa.int64()),
+            "id": _values(lists["id"], len(records), pa.string()),
+            "language": _values(lists.get("language"), len(records), pa.string()),
+        }
+    return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+
+
+def describe(examples: pa.RecordBatch, label_names: tuple[str, ...]) -> pa.RecordBatch:
+    """Returns what statistics are made of: all that can be told about a text.
+
+    The text itself stays out: TFDV counts the top values of every string.
+    """
+    text, tokens = examples.column("text"), examples.column("tokens")
+    unknown = pc.divide(
+        examples.column("unknown_tokens").cast(pa.float32()), tokens.cast(pa.float32())
+    )
+    names = pa.array(label_names, pa.string())
+    columns = {
+        "split": examples.column("split"),
+        "label": names.take(examples.column("label_index")),
+        "language": examples.column("language"),
+        "characters": pc.utf8_length(text).cast(pa.int64()),
+        "tokens": tokens.cast(pa.int64()),
+        "unknown_token_share": unknown,
+        "truncated": examples.column("truncated").cast(pa.int64()),
+        "count": examples.column("count"),
+    }
+    return pa.RecordBatch.from_arrays(
+        [as_lists(column) for column in columns.values()], names=list(columns)
+    )
+
+
+def as_lists(column: pa.Array) -> pa.ListArray:
+    """Wraps values in lists of one, nulls in empty lists, strings as bytes.
+
+    It is the form that TFDV and the example encoder take.
+    """
+    if pa.types.is_string(column.type):
+        column = column.cast(pa.binary())
+    valid = np.asarray(pc.is_valid(column).to_numpy(zero_copy_only=False), np.int32)
+    offsets = np.concatenate([[0], np.cumsum(valid)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), column.drop_null())
+
+
+def _as_list_of_int32(lists: pa.Array) -> pa.ListArray:
+    offsets = pc.subtract(
+        lists.offsets.cast(pa.int32()), lists.offsets[0].cast(pa.int32())
+    )
+    return pa.ListArray.from_arrays(offsets, lists.flatten().cast(pa.int32()))
+
+
+def _values(lists: pa.Array | None, rows: int, kind: pa.DataType) -> pa.Array:
+    """Undoes `as_lists`; a feature that no example has is null everywhere."""
+    if lists is None or pa.types.is_null(lists.type):
+        return pa.nulls(rows, kind)
+    has_value = pc.greater(pc.fill_null(pc.list_value_length(lists), 0), 0)
+    place = np.cumsum(np.asarray(has_value.to_numpy(zero_copy_only=False))) - 1
+    places = pa.array(
+        np.maximum(place, 0), mask=~has_value.to_numpy(zero_copy_only=False)
+    )
+    return lists.flatten().take(places).cast(kind)

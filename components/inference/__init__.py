@@ -1,0 +1,1 @@
+"""Length batching and scoring with a SavedModel."""

@@ -1,0 +1,1 @@
+"""Files of any format to record batches of reviews."""

@@ -1,0 +1,72 @@
+"""Tells a file that is not what its name or the config says."""
+
+from collections.abc import Mapping, Sequence
+
+from reviewbeam.components.common.errors import UserError, listing, nearest
+from reviewbeam.components.common.job_configs import CorpusConfig
+
+_MAGIC = {
+    "gzip": b"\x1f\x8b",
+    "bz2": b"BZh",
+    "zstd": b"\x28\xb5\x2f\xfd",
+    "parquet": b"PAR1",
+}
+
+
+def mapped_columns(config: CorpusConfig) -> dict[str, str]:
+    """Returns the config key of each mapped column -> the column's name."""
+    columns = config.columns
+    split = getattr(config, "split", None)
+    mapped = {
+        "columns.text": columns.text,
+        "columns.id": columns.id,
+        "columns.label": columns.label,
+        "columns.language": columns.language,
+        "split.group_by": split and split.group_by,
+        **{f"columns.keep.{column}": column for column in columns.keep},
+    }
+    return {key: column for key, column in mapped.items() if column}
+
+
+def check_magic(path: str, head: bytes, file_format: str, compression: str) -> None:
+    """Compares a file's first bytes with its format and compression.
+
+    Raises:
+      UserError: they tell another kind of file.
+    """
+    expected = "parquet" if file_format == "parquet" else compression
+    found = next(
+        (kind for kind, magic in _MAGIC.items() if head.startswith(magic)), None
+    )
+    if expected != "none" and found != expected:
+        raise UserError(
+            f"{path} is no {expected} file, though its name or format: says so: it "
+            f"begins with {head[:8]!r}. Rename it, or set format: in the config."
+        )
+    if expected == "none" and found is not None:
+        raise UserError(
+            f"{path} is a {found} file, though its name or format: says plain "
+            f"{file_format}. Rename it, or set format: in the config."
+        )
+
+
+def check_columns(
+    path: str, mapped: Mapping[str, str], present: Sequence[str], known: Sequence[str]
+) -> None:
+    """Checks that every mapped column was found in a file.
+
+    Args:
+      path: the file, for the message.
+      mapped: config key -> column.
+      present: the mapped columns that were found.
+      known: names that the file does have, to suggest from.
+
+    Raises:
+      UserError: a mapped column is in no row of the file.
+    """
+    for key, column in mapped.items():
+        if column not in present:
+            raise UserError(
+                f"{path} has no column {column!r}, which {key} names"
+                f"{nearest(column, known)}. Its columns: {listing(known)}."
+            )

@@ -1,0 +1,144 @@
+"""Finds the files of a corpus, tells their format, and hashes their content."""
+
+import dataclasses
+import hashlib
+import posixpath
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow.parquet as pq
+from apache_beam.io.filesystem import BeamIOError
+from apache_beam.io.filesystems import FileSystems
+
+from reviewbeam.components.common.errors import UserError, listing
+from reviewbeam.components.common.job_configs import CorpusConfig
+from reviewbeam.components.ingestion.checks import check_magic
+from reviewbeam.components.ingestion.lines import open_binary
+
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+FORMATS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+_HASH_BLOCK = 4 * 2**20  # bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class CorpusFile:
+    """One file of a corpus."""
+
+    path: str  # as Beam opens it
+    name: str  # below its glob's fixed folder; the same wherever the corpus lies
+    format: str  # jsonl, csv, tsv or parquet
+    compression: str  # none, gzip, bz2 or zstd
+    size: int  # bytes
+    sha256: str  # of its content
+
+
+@dataclasses.dataclass(frozen=True)
+class FileSlice:
+    """A part of a file that one worker reads: bytes, or Parquet row groups."""
+
+    file: CorpusFile
+    index: int  # among the slices of the file
+    start: int  # byte of plain JSON Lines, or row group; 0 for what isn't split
+    stop: int  # behind the last one
+
+
+def find_files(config: CorpusConfig) -> list[CorpusFile]:
+    """Expands the globs into files, checked by their first bytes, sorted by name.
+
+    Raises:
+      UserError: no glob was given, one matches nothing, a format is unknown, or
+        a file is not what its name says.
+    """
+    if not config.input:
+        raise UserError(
+            "No input was given. Add --input 'GLOB', or input: in the config."
+        )
+    paths: dict[str, str] = {}  # path -> name
+    for glob in config.input:
+        for path in _match(glob):
+            paths.setdefault(path, _name_below(glob, path))
+    if len(set(paths.values())) < len(paths):  # equal names under two globs
+        paths = {path: path for path in paths}
+    with ThreadPoolExecutor(8) as pool:
+        files = list(pool.map(lambda item: _inspect(*item, config), paths.items()))
+    return sorted(files, key=lambda file: file.name)
+
+
+def slice_file(file: CorpusFile, slice_bytes: int) -> list[FileSlice]:
+    """Cuts a file where its format allows; bounds follow from the file alone."""
+    if file.format == "parquet":
+        with open_binary(file.path) as source:
+            groups = pq.ParquetFile(source).metadata
+            sizes = [
+                groups.row_group(i).total_byte_size
+                for i in range(groups.num_row_groups)
+            ]
+        bounds, filled = [0], 0
+        for index, size in enumerate(sizes):
+            if filled and filled + size > slice_bytes:
+                bounds.append(index)
+                filled = 0
+            filled += size
+        bounds.append(len(sizes))
+    elif file.format == "jsonl" and file.compression == "none":
+        bounds = [*range(0, max(file.size, 1), slice_bytes), file.size]
+    else:
+        bounds = [0, file.size]
+    pairs = zip(bounds[:-1], bounds[1:], strict=True)
+    return [FileSlice(file, i, start, stop) for i, (start, stop) in enumerate(pairs)]
+
+
+def _match(glob: str) -> list[str]:
+    try:
+        found = FileSystems.match([glob])[0].metadata_list
+    except (BeamIOError, ValueError) as error:
+        raise UserError(f"The input {glob!r} can't be listed: {error}") from None
+    paths = sorted(item.path for item in found)
+    if not paths:
+        raise UserError(
+            f"The input {glob!r} matches no file. Check the path, and put a glob in "
+            "quotes so that the shell leaves it alone."
+        )
+    return paths
+
+
+def _name_below(glob: str, path: str) -> str:
+    fixed = re.split(r"[*?\[]", glob, maxsplit=1)[0]
+    folder = posixpath.dirname(fixed)
+    return path[len(folder) :].lstrip("/") if path.startswith(folder) else path
+
+
+def _inspect(path: str, name: str, config: CorpusConfig) -> CorpusFile:
+    stem, suffix = posixpath.splitext(path.lower())
+    compression = COMPRESSIONS.get(suffix, "none")
+    if compression != "none":
+        suffix = posixpath.splitext(stem)[1]
+    file_format = config.format if config.format != "auto" else FORMATS.get(suffix)
+    if file_format is None:
+        raise UserError(
+            f"{path}: the ending tells no format. Known: {listing(FORMATS)}, with "
+            f"{listing(COMPRESSIONS)} behind; or set format: in the config."
+        )
+    if file_format == "parquet" and compression != "none":
+        raise UserError(
+            f"{path}: Parquet is compressed within. Decompress the file first."
+        )
+    digest, size, head = hashlib.sha256(), 0, b""
+    try:
+        with open_binary(path) as source:
+            while block := source.read(_HASH_BLOCK):
+                digest.update(block)
+                size += len(block)
+                head = head or block[:4096]
+    except (OSError, BeamIOError) as error:
+        raise UserError(f"{path} can't be read: {error}") from None
+    check_magic(path, head, file_format, compression)
+    return CorpusFile(path, name, file_format, compression, size, digest.hexdigest())

@@ -1,0 +1,1 @@
+"""Text rules and SentencePiece under XLM-R's ids."""

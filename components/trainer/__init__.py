@@ -1,0 +1,1 @@
+"""Input, model, losses, training loop and export."""

@@ -1,0 +1,1 @@
+"""Record rules, statistics, schema and anomalies."""

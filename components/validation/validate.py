@@ -1,0 +1,135 @@
+"""Applies the record rules in a pipeline, and writes what they reject."""
+
+import dataclasses
+import io
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from reviewbeam.components.common.columns import (
+    REJECTS,
+    concat_batches,
+    from_bytes,
+    to_bytes,
+    with_columns,
+)
+from reviewbeam.components.validation.rules import ReviewRules, count_rules
+
+# What the reader of a reject sees: places in the file, not in a slice of it.
+PUBLISHED_REJECTS = pa.schema([field for field in REJECTS if field.name != "slice"])
+
+
+@dataclasses.dataclass
+class ValidateReviews(beam.PTransform):
+    """Rows as they were read -> usable reviews, rejects and their counts.
+
+    Returns the collections `reviews` and `rejects` (RecordBatches) and `outcomes`
+    (((file, `rejected.<rule>`), rows)).
+    """
+
+    rules: ReviewRules
+
+    def expand(self, batches: beam.PCollection[pa.RecordBatch]):
+        """Applies `ReviewRules.apply` to each batch."""
+        return batches | "ApplyRules" >> beam.ParDo(_Validate(self.rules)).with_outputs(
+            "rejects", "outcomes", main="reviews"
+        )
+
+
+class _Validate(beam.DoFn):
+    def __init__(self, rules: ReviewRules):
+        self._rules = rules
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
+        reviews, rejects = self._rules.apply(batch)
+        if rejects.num_rows:
+            file = rejects.column("file")[0].as_py()
+            yield beam.pvalue.TaggedOutput("rejects", rejects)
+            for rule, count in count_rules(rejects).items():
+                outcome = ((file, f"rejected.{rule}"), count)
+                yield beam.pvalue.TaggedOutput("outcomes", outcome)
+        if reviews.num_rows:
+            yield reviews
+
+
+@dataclasses.dataclass
+class WriteRejects(beam.PTransform):
+    """Rejects -> Parquet files under a folder, ordered by file and row.
+
+    Consecutive files of the corpus share an output file, so that many small ones
+    don't make many small ones.
+    """
+
+    directory: str
+    files: list[str]  # names of the corpus's files, sorted
+    offsets: beam.pvalue.AsSingleton  # (file, slice) -> lines before the slice
+    parts: int = 8
+
+    def expand(self, rejects: beam.PCollection[pa.RecordBatch]):
+        """Returns the names of the written files."""
+        part_of = {
+            name: index * self.parts // len(self.files)
+            for index, name in enumerate(self.files)
+        }
+        return (
+            rejects
+            | "KeyByFile"
+            >> beam.Map(
+                lambda batch: (
+                    part_of[batch.column("file")[0].as_py()],
+                    to_bytes(batch),
+                )
+            )
+            # (part, compressed batch)
+            | "GroupRejects" >> beam.GroupByKey()
+            | "WriteRejectFile"
+            >> beam.Map(_write_part, self.directory, self.parts, self.offsets)
+        )
+
+
+def _write_part(
+    element: tuple[int, Iterable[bytes]],
+    directory: str,
+    parts: int,
+    offsets: Mapping[tuple[str, int], int],
+) -> str:
+    part, compressed = element
+    rejects = concat_batches([from_bytes(data) for data in compressed], REJECTS)
+    name = f"rejects-{part:05d}-of-{parts:05d}.parquet"
+    write_rejects(posixpath.join(directory, name), place_rejects(rejects, offsets))
+    return name
+
+
+def place_rejects(
+    rejects: pa.RecordBatch, offsets: Mapping[tuple[str, int], int]
+) -> pa.Table:
+    """Counts rows from the start of the file, and orders them by file and row.
+
+    Args:
+      rejects: under `columns.REJECTS`.
+      offsets: (file, slice) -> lines of the file before the slice.
+    """
+    files = rejects.column("file").to_pylist()
+    slices = rejects.column("slice").to_pylist()
+    before = [offsets[place] for place in zip(files, slices, strict=True)]
+    rows = np.asarray(rejects.column("row")) + np.asarray(before, np.int64)
+    placed = with_columns(rejects, row=pa.array(rows, pa.int64()))
+    table = pa.Table.from_batches([placed]).select(PUBLISHED_REJECTS.names)
+    return table.sort_by([("file", "ascending"), ("row", "ascending")])
+
+
+def write_rejects(path: str, rejects: pa.Table) -> None:
+    """Writes rejects as one Parquet file."""
+    sink = io.BytesIO()
+    pq.write_table(rejects.cast(PUBLISHED_REJECTS), sink, compression="zstd")
+    with FileSystems.create(
+        path, compression_type=CompressionTypes.UNCOMPRESSED
+    ) as file:
+        file.write(sink.getvalue())

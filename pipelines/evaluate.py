@@ -1,0 +1,192 @@
+"""`evaluate`: a model's figures on a split of a dataset."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from reviewbeam.components.common import artifacts
+from reviewbeam.components.common.coders import register_record_batch_coder
+from reviewbeam.components.common.columns import select_columns, with_columns
+from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.job_configs import EvaluateConfig
+from reviewbeam.components.common.model_directory import (
+    ModelDirectory,
+    ModelMetadata,
+    open_model,
+)
+from reviewbeam.components.evaluation.metrics import evaluate_predictions
+from reviewbeam.components.evaluation.table import metrics_table
+from reviewbeam.components.examples.encode import decode_examples
+from reviewbeam.components.examples.shards import read_shard
+from reviewbeam.components.inference.decide import with_labels
+from reviewbeam.components.inference.handler import SavedModelHandler
+
+KIND = "evaluation"
+METRICS = "metrics.json"
+REPORT = "report.txt"
+PREDICTIONS = "predictions"
+_COLUMNS = ["id", "language", "true_label", "label", "score", "probabilities"]
+
+
+def evaluate(
+    config: EvaluateConfig,
+    model: Path,
+    dataset: Path,
+    output: Path,
+    options: PipelineOptions,
+    *,
+    overwrite: bool = False,
+) -> tuple[dict[str, Any], bool]:
+    """Evaluates a model by its SavedModel, through the stage that `score` uses.
+
+    Returns:
+      The metrics, and whether they were computed now rather than found.
+
+    Raises:
+      UserError: model and dataset don't fit, the split is empty, or the output
+        can't be used.
+      BusyError: another run writes the same output.
+    """
+    directory = open_model(os.fspath(model))
+    manifest = artifacts.read_manifest(dataset, "dataset")
+    check_fit(directory.metadata, manifest, config.split)
+    identity = artifacts.fingerprint(
+        {
+            "job": "evaluate",
+            "format": artifacts.FORMAT,
+            "config": config.model_dump(mode="json"),
+            "model": directory.core_fingerprint,
+            "dataset": manifest["fingerprint"],
+        }
+    )
+    if artifacts.is_done(output, KIND, identity, overwrite=overwrite):
+        return artifacts.read_json(output / METRICS), False
+    with artifacts.staged_output(output, "evaluate") as staging:
+        (staging / PREDICTIONS).mkdir()
+        shards = [
+            shard["name"]
+            for shard in manifest["splits"][config.split]["shards"]
+            if shard["examples"]
+        ]
+        _run_pipeline(config, directory, dataset, shards, staging, options)
+        metrics = _metrics(directory.metadata, staging, manifest, config.split)
+        artifacts.write_text(staging / METRICS, artifacts.canonical_json(metrics))
+        artifacts.write_text(staging / REPORT, metrics_table(metrics))
+        artifacts.add_to_run_record(
+            staging,
+            model=str(model.absolute()),
+            dataset=str(dataset.absolute()),
+            runner=options.get_all_options()["runner"],
+            config=config.model_dump(mode="json"),
+        )
+        published = [
+            name for name in artifacts.files_below(staging) if name != artifacts.RUN_FILE
+        ]
+        artifacts.write_text(
+            staging / artifacts.MANIFEST,
+            artifacts.canonical_json(
+                {
+                    "format": artifacts.FORMAT,
+                    "kind": KIND,
+                    "fingerprint": identity,
+                    "model": directory.core_fingerprint,
+                    "dataset": manifest["fingerprint"],
+                    "split": config.split,
+                    "files": artifacts.describe_files(staging, published),
+                }
+            ),
+        )
+    return metrics, True
+
+
+def check_fit(model: ModelMetadata, dataset: dict[str, Any], split: str) -> None:
+    """Refuses a dataset whose token ids or labels mean something else to the model.
+
+    Raises:
+      UserError: says what differs, or that the split is empty.
+    """
+    pairs = {
+        "vocabulary": (model.vocabulary_sha256, dataset["vocabulary_sha256"]),
+        "text rules": (model.text.model_dump(mode="json"), dataset["text"]),
+        "label type": (model.labels.type, dataset["labels"]["type"]),
+        "label names": (list(model.labels.names), dataset["labels"]["names"]),
+    }
+    for what, (of_model, of_dataset) in pairs.items():
+        if of_model != of_dataset:
+            raise UserError(
+                f"The dataset's {what} differ from the model's: {of_dataset} against "
+                f"{of_model}. Prepare the dataset with the model's rules and encoder."
+            )
+    if not dataset["splits"][split]["examples"]:
+        raise UserError(
+            f"The dataset has no example in its {split} split. Choose another split: in "
+            "the config, or prepare a larger corpus."
+        )
+
+
+def _run_pipeline(
+    config: EvaluateConfig,
+    model: ModelDirectory,
+    dataset: Path,
+    shards: list[str],
+    staging: Path,
+    options: PipelineOptions,
+) -> None:
+    register_record_batch_coder()
+    handler = SavedModelHandler(
+        model.saved_model, batch_tokens=config.inference.batch_tokens
+    )
+    with beam.Pipeline(options=options) as pipeline:
+        _ = (
+            pipeline
+            | "ListShards" >> beam.Create(shards)
+            | "SpreadShards" >> beam.Reshuffle()
+            | "ReadShard" >> beam.Map(_read, os.fspath(dataset))
+            # (shard, RecordBatch)
+            | "RunInference" >> RunInference(KeyedModelHandler(handler))
+            | "WritePredictions"
+            >> beam.MapTuple(_write, model.metadata, os.fspath(staging / PREDICTIONS))
+        )
+
+
+def _read(shard: str, dataset: str) -> tuple[str, pa.RecordBatch]:
+    return shard, decode_examples(read_shard(os.path.join(dataset, shard)))
+
+
+def _write(
+    shard: str, inferred: pa.RecordBatch, model: ModelMetadata, directory: str
+) -> None:
+    names = pa.array(model.labels.names, pa.string())
+    predicted = with_columns(
+        with_labels(inferred, model),
+        true_label=names.take(inferred.column("label_index")),
+    )
+    name = shard.replace(".tfrecord.gz", ".parquet")
+    table = pa.Table.from_batches([select_columns(predicted, _COLUMNS)])
+    pq.write_table(table, os.path.join(directory, name), compression="zstd")
+
+
+def _metrics(
+    model: ModelMetadata, staging: Path, manifest: dict[str, Any], split: str
+) -> dict[str, Any]:
+    columns = ["true_label", "label", "language"]
+    table = pq.read_table(staging / PREDICTIONS, columns=columns)
+    expected = manifest["splits"][split]["examples"]
+    if table.num_rows != expected:
+        raise RuntimeError(f"{expected} examples went in, {table.num_rows} came out")
+    index = {name: i for i, name in enumerate(model.labels.names)}
+    true, predicted = (
+        np.array([index[label] for label in table[column].to_pylist()])
+        for column in ("true_label", "label")
+    )
+    languages = table["language"].to_pylist()
+    return {"split": split} | evaluate_predictions(
+        true, predicted, languages, model.labels.names
+    )

@@ -1,0 +1,69 @@
+"""Beam's own options: checked, because Beam only logs what it doesn't know."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from reviewbeam.components.common.config import parse_yaml
+from reviewbeam.components.common.errors import UserError, nearest
+
+# DirectRunner would try Prism first, which it downloads.
+DEFAULT_RUNNER = "FnApiRunner"
+
+
+def beam_options(arguments: Sequence[str], options_file: str | None) -> PipelineOptions:
+    """Makes Beam's options of a YAML file and command line arguments.
+
+    Args:
+      arguments: as in `["--runner=FlinkRunner", "--parallelism=2"]`.
+      options_file: a YAML mapping of option to value; arguments win over it.
+
+    Raises:
+      UserError: neither we nor Beam know an option.
+    """
+    flags = [*_flags_of_file(options_file), *arguments]
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.error = _refuse  # type: ignore[method-assign]
+    for options in [PipelineOptions, *PipelineOptions.__subclasses__()]:
+        options._add_argparse_args(parser)
+    _, unknown = parser.parse_known_args(flags)
+    if unknown:
+        name = unknown[0].split("=")[0]
+        known = [flag for action in parser._actions for flag in action.option_strings]
+        raise UserError(
+            f"Unknown option {name!r}{nearest(name, known)}: neither reviewbeam nor "
+            "Beam has it. See the job's --help."
+        )
+    parsed = PipelineOptions(flags)
+    if parsed.get_all_options(drop_default=True).get("runner") is None:
+        parsed = PipelineOptions([f"--runner={DEFAULT_RUNNER}", *flags])
+    return parsed
+
+
+def _flags_of_file(path: str | None) -> list[str]:
+    if path is None:
+        return []
+    try:
+        data = parse_yaml(Path(path).read_text(encoding="utf-8"), path)
+    except OSError as error:
+        raise UserError(f"Can't read --beam {path!r}: {error.strerror}.") from None
+    if not isinstance(data, dict):
+        raise UserError(f"--beam {path!r} must hold a mapping of option to value.")
+    flags = []
+    for name, value in data.items():
+        if value is True:
+            flags.append(f"--{name}")
+        elif isinstance(value, list | tuple):
+            flags.extend(f"--{name}={item}" for item in value)
+        elif isinstance(value, dict):
+            flags.append(f"--{name}={json.dumps(value)}")
+        elif value is not False and value is not None:
+            flags.append(f"--{name}={value}")
+    return flags
+
+
+def _refuse(message: str):
+    raise UserError(f"Beam can't use its options: {message}.")

@@ -1,0 +1,80 @@
+"""`predict`: labels of a few texts, by the same rules and stage as `score`."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from reviewbeam.components.common.columns import review_schema, with_columns
+from reviewbeam.components.common.job_configs import InferenceConfig, RecordRules
+from reviewbeam.components.common.model_directory import open_model
+from reviewbeam.components.inference.decide import with_labels
+from reviewbeam.components.inference.handler import SavedModelHandler
+from reviewbeam.components.tokenization.tokenizer import Tokenizer
+from reviewbeam.components.validation.rules import ReviewRules
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """The answer for one text; without a label, `reject` names the broken rule."""
+
+    text: str
+    label: str | None
+    score: float | None
+    probabilities: dict[str, float] | None
+    reject: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns what `--json` prints."""
+        return dataclasses.asdict(self)
+
+
+def predict(model: Path, texts: Sequence[str]) -> list[Prediction]:
+    """Classifies texts, in their order.
+
+    Raises:
+      UserError: the model can't be used.
+    """
+    directory = open_model(os.fspath(model))
+    metadata = directory.metadata
+    reviews, rejects = ReviewRules(RecordRules()).apply(_rows(texts))
+    tokens = Tokenizer(directory.vocabulary, metadata.text).encode(
+        reviews.column("text")
+    )
+    handler = SavedModelHandler(
+        directory.saved_model, batch_tokens=InferenceConfig().batch_tokens
+    )
+    batch = with_columns(reviews, token_ids=tokens["token_ids"])
+    (inferred,) = handler.run_inference([batch], handler.load_model())
+    answers: dict[int, Prediction] = {}
+    for row in with_labels(inferred, metadata).to_pylist():
+        probabilities = dict(
+            zip(metadata.labels.names, row["probabilities"], strict=True)
+        )
+        answers[row["row"]] = Prediction(
+            texts[row["row"]], row["label"], row["score"], probabilities, None
+        )
+    for row in rejects.to_pylist():
+        answers[row["row"]] = Prediction(
+            texts[row["row"]], None, None, None, row["rule"]
+        )
+    return [answers[row] for row in range(len(texts))]
+
+
+def _rows(texts: Sequence[str]) -> pa.RecordBatch:
+    schema = review_schema(())
+    given = {
+        "file": ["predict"] * len(texts),
+        "slice": [0] * len(texts),
+        "row": range(len(texts)),
+        "raw": [text.encode("utf-8", errors="replace") for text in texts],
+        "text": texts,
+    }
+    nothing = [None] * len(texts)
+    return pa.RecordBatch.from_arrays(
+        [pa.array(given.get(field.name, nothing), field.type) for field in schema],
+        schema=schema,
+    )

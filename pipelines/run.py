@@ -1,0 +1,61 @@
+"""`run`: prepare, train, evaluate and score, one after the other."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from reviewbeam.components.common.job_configs import RunConfig
+from reviewbeam.components.trainer.train import train
+from reviewbeam.pipelines.evaluate import evaluate
+from reviewbeam.pipelines.prepare import prepare
+from reviewbeam.pipelines.score import ScoreReport, score
+
+DATASET, MODEL, EVALUATION, SCORES = "dataset", "model", "evaluation", "scores"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunReport:
+    """What each job of a run gave."""
+
+    dataset: dict[str, Any]  # the manifest
+    model: dict[str, Any]  # the trainer's summary
+    metrics: dict[str, Any]
+    scores: ScoreReport
+
+
+def run(
+    config: RunConfig,
+    options: PipelineOptions,
+    *,
+    overwrite: bool = False,
+    announce: Callable[[str, Path], None],
+) -> RunReport:
+    """Runs the four jobs; each does nothing where its result stands already.
+
+    Args:
+      config: the jobs' configs, and the folder for what they make.
+      options: Beam's.
+      overwrite: replace what was made from other inputs or another config.
+      announce: called with a job's name and its output before it starts.
+    """
+    output = Path(config.output)
+    dataset, model = output / DATASET, output / MODEL
+    announce("prepare", dataset)
+    manifest, _ = prepare(config.prepare, dataset, options, overwrite=overwrite)
+    announce("train", model)
+    trained = train(config.train, dataset, model, overwrite=overwrite)
+    announce("evaluate", output / EVALUATION)
+    metrics, _ = evaluate(
+        config.evaluate,
+        model,
+        dataset,
+        output / EVALUATION,
+        options,
+        overwrite=overwrite,
+    )
+    announce("score", output / SCORES)
+    scores = score(config.score, model, output / SCORES, options)
+    return RunReport(manifest, trained, metrics, scores)

@@ -1,0 +1,182 @@
+"""`score`: new reviews to labels, part by part, each row once."""
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from reviewbeam.components.common import artifacts
+from reviewbeam.components.common.coders import register_record_batch_coder
+from reviewbeam.components.common.columns import to_bytes, with_columns
+from reviewbeam.components.common.job_configs import ScoreConfig, TextRules
+from reviewbeam.components.common.model_directory import ModelDirectory, open_model
+from reviewbeam.components.inference.decide import with_labels
+from reviewbeam.components.inference.handler import SavedModelHandler
+from reviewbeam.components.inference.parts import (
+    Chunk,
+    ChunkRecord,
+    is_staged,
+    write_part,
+)
+from reviewbeam.components.ingestion.files import CorpusFile, find_files, slice_file
+from reviewbeam.components.ingestion.read import ReadReviews, SliceSummary
+from reviewbeam.components.tokenization.tokenizer import Tokenizer
+from reviewbeam.components.validation.rules import ReviewRules, count_rules
+from reviewbeam.pipelines.scores_folder import ScoresFolder
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreReport:
+    """What a run of `score` did."""
+
+    version: str  # name of the partition: the model and all that changes bytes
+    scored: list[dict[str, Any]]  # manifest entries of the files scored now
+    known: int  # files that had been scored before
+    damaged: dict[str, str]  # path -> what is wrong; nothing of it was published
+
+
+def score(
+    config: ScoreConfig, model: Path, output: Path, options: PipelineOptions
+) -> ScoreReport:
+    """Scores the files that the output does not hold yet.
+
+    Raises:
+      UserError: the config, the model, the corpus or the output can't be used.
+      DataGateError: too many rejects; the work stays staged.
+      BusyError: another run writes the same output.
+    """
+    directory = open_model(os.fspath(model))
+    files = find_files(config)
+    settings = _settings(config, directory)
+    with ScoresFolder(output, settings).locked() as folder:
+        new = [file for file in files if not folder.has(file)]
+        report = ScoreReport(folder.version, [], len(files) - len(new), {})
+        if new:
+            summaries = _run_pipeline(config, directory, new, folder.staging, options)
+            broken = _damage(new, summaries)
+            whole = [file for file in new if file.path not in broken]
+            entries = folder.publish(config, whole, summaries)
+            report = dataclasses.replace(report, scored=entries, damaged=broken)
+        folder.finish(
+            model=str(model.absolute()),
+            runner=options.get_all_options()["runner"],
+            input=[file.path for file in files],
+            config=config.model_dump(mode="json"),
+        )
+    return report
+
+
+def _settings(config: ScoreConfig, model: ModelDirectory) -> dict[str, Any]:
+    """All that a score's bytes follow from, besides the review."""
+    return {
+        "format": artifacts.FORMAT,
+        "model": model.core_fingerprint,
+        "labels": list(model.metadata.labels.names),
+        "config": config.model_dump(mode="json", exclude={"input"}),
+    }
+
+
+def _damage(files: list[CorpusFile], summaries: list[SliceSummary]) -> dict[str, str]:
+    paths = {file.name: file.path for file in files}
+    return {paths[s.file]: s.damaged for s in summaries if s.damaged}
+
+
+def _run_pipeline(
+    config: ScoreConfig,
+    model: ModelDirectory,
+    files: list[CorpusFile],
+    staging: Path,
+    options: PipelineOptions,
+) -> list[SliceSummary]:
+    register_record_batch_coder()
+    slices = [piece for file in files for piece in slice_file(file, config.slice_bytes)]
+    told = staging / "summaries.json"
+    handler = SavedModelHandler(
+        model.saved_model, batch_tokens=config.inference.batch_tokens
+    )
+    with beam.Pipeline(options=options) as pipeline:
+        read = (
+            pipeline
+            | "ListSlices" >> beam.Create(slices)
+            | "ReadReviews"
+            >> ReadReviews(config, batch_rows=config.inference.chunk_rows)
+        )
+        _ = (
+            read.reviews
+            | "PrepareChunk"
+            >> beam.ParDo(
+                _PrepareChunk(
+                    ReviewRules(config.rules),
+                    model.vocabulary,
+                    model.metadata.text,
+                    {file.name: file.sha256 for file in files},
+                    os.fspath(staging),
+                )
+            )
+            # ((ChunkRecord, rejects), RecordBatch)
+            | "RunInference" >> RunInference(KeyedModelHandler(handler))
+            | "WritePart" >> beam.MapTuple(_write, model, os.fspath(staging))
+        )
+        _ = (
+            read.summaries
+            | "ListSummaries" >> beam.combiners.ToList()
+            | "TellSummaries" >> beam.Map(_tell, told)
+        )
+    return [SliceSummary(**item) for item in artifacts.read_json(told)]
+
+
+class _PrepareChunk(beam.DoFn):
+    """Validates and tokenizes a chunk, unless its part stands already."""
+
+    def __init__(
+        self,
+        rules: ReviewRules,
+        vocabulary: str,
+        text: TextRules,
+        hashes: dict[str, str],
+        staging: str,
+    ):
+        self._rules = rules
+        self._vocabulary = vocabulary
+        self._text = text
+        self._hashes = hashes
+        self._staging = staging
+
+    def setup(self):
+        self._tokenizer = Tokenizer(self._vocabulary, self._text)
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
+        file, piece, row = (batch.column(i)[0].as_py() for i in range(3))
+        chunk = Chunk(file, self._hashes[file], piece, row)
+        if is_staged(self._staging, chunk):
+            return
+        reviews, rejects = self._rules.apply(batch)
+        record = ChunkRecord(
+            chunk, batch.num_rows, reviews.num_rows, count_rules(rejects)
+        )
+        tokens = self._tokenizer.encode(reviews.column("text"))
+        yield (
+            (record, to_bytes(rejects)),
+            with_columns(reviews, token_ids=tokens["token_ids"]),
+        )
+
+
+def _write(
+    key: tuple[ChunkRecord, bytes],
+    inferred: pa.RecordBatch,
+    model: ModelDirectory,
+    staging: str,
+) -> None:
+    record, rejects = key
+    write_part(staging, record, with_labels(inferred, model.metadata), rejects)
+
+
+def _tell(summaries: list[SliceSummary], path: Path) -> None:
+    plain = [dataclasses.asdict(summary) for summary in summaries]
+    artifacts.write_text(path, artifacts.canonical_json(plain))

@@ -1,0 +1,213 @@
+"""The folder of scores: what it holds, what is staged in it, how it is published.
+
+    model_version=m-<hash>/part-<hash>.parquet   scores
+    _rejects/m-<hash>/rejects-<hash>.parquet     rejects of one input file
+    _manifest.json                               what counts
+    _staged/m-<hash>/                            finished chunks of an unfinished run
+    _run.json                                    times, paths, runner of the last run
+
+Names that begin with `_` are passed over by pandas, Spark and DuckDB.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from reviewbeam.components.common import artifacts
+from reviewbeam.components.common.columns import REJECTS, concat_batches, from_bytes
+from reviewbeam.components.common.errors import DataGateError, UserError
+from reviewbeam.components.common.job_configs import ScoreConfig
+from reviewbeam.components.inference.parts import (
+    ChunkRecord,
+    read_records,
+    rejects_path,
+)
+from reviewbeam.components.ingestion.files import CorpusFile
+from reviewbeam.components.ingestion.read import (
+    SliceSummary,
+    check_summaries,
+    line_offsets,
+)
+from reviewbeam.components.validation.validate import place_rejects, write_rejects
+
+KIND = "scores"
+MANIFEST = "_manifest.json"
+RUN_FILE = "_run.json"
+_STAGED = "_staged"
+_REJECTS = "_rejects"
+
+
+class ScoresFolder:
+    """An output of `score`, for one version of the settings."""
+
+    def __init__(self, output: Path, settings: dict[str, Any]):
+        """Names the version; nothing is read or written yet.
+
+        Args:
+          output: the folder; it may hold other versions too.
+          settings: all that the scores' bytes follow from, besides the reviews.
+        """
+        self._output = output.absolute()
+        self._settings = settings
+        self.version = f"m-{artifacts.fingerprint(settings)[:16]}"
+        self.staging = self._output / _STAGED / self.version
+        self._scores = self._output / f"model_version={self.version}"
+        self._rejects = self._output / _REJECTS / self.version
+        self._run = artifacts.RunRecord("score", RUN_FILE)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator["ScoresFolder"]:
+        """Holds the folder for this run, and reads what it has.
+
+        Raises:
+          UserError: the folder is someone else's, or can't be written.
+          BusyError: another run holds it.
+        """
+        with artifacts.writable(self._output), artifacts.folder_lock(self._output):
+            found = set(os.listdir(self._output))
+            if found and RUN_FILE not in found:
+                raise UserError(
+                    f"The output {str(self._output)!r} exists and was not made by "
+                    "reviewbeam score. Choose another --output."
+                )
+            self._run.write(self._output)
+            self.staging.mkdir(parents=True, exist_ok=True)
+            self._manifest = self._read_manifest()
+            version = self._manifest["versions"].setdefault(
+                self.version, {"settings": self._settings, "files": []}
+            )
+            self._entries = {entry["file"]: entry for entry in version["files"]}
+            yield self
+
+    def has(self, file: CorpusFile) -> bool:
+        """Tells whether this very content was scored and published."""
+        entry = self._entries.get(file.name)
+        return entry is not None and entry["sha256"] == file.sha256
+
+    def publish(
+        self,
+        config: ScoreConfig,
+        files: list[CorpusFile],
+        summaries: list[SliceSummary],
+    ) -> list[dict[str, Any]]:
+        """Moves the finished chunks of files into place; the manifest comes last.
+
+        Returns:
+          The manifest's entries of these files.
+
+        Raises:
+          UserError: a file is wrong as a whole; nothing was published.
+          DataGateError: too many rejects; nothing was published.
+          RuntimeError: rows were lost or doubled, which is a fault of ours.
+        """
+        check_summaries(config, files, summaries)
+        records = self._finished_chunks(files)
+        entries = [_entry(file, records[file.name], summaries) for file in files]
+        _check_rejects(config, entries)
+        self._publish_rejects(files, records, summaries)
+        self._scores.mkdir(exist_ok=True)
+        for entry in entries:
+            for part in entry["parts"]:
+                os.replace(self.staging / part, self._scores / part)
+        replaced = {
+            part
+            for entry in entries
+            for part in self._entries.get(entry["file"], {"parts": ()})["parts"]
+        }
+        self._entries |= {entry["file"]: entry for entry in entries}
+        self._write_manifest()
+        for part in replaced - {p for e in self._entries.values() for p in e["parts"]}:
+            (self._scores / part).unlink(missing_ok=True)
+        return entries
+
+    def finish(self, **facts: Any) -> None:
+        """Clears the staging folder and completes the record of this run."""
+        shutil.rmtree(self._output / _STAGED)
+        self._run.write(self._output, finished=True, **facts)
+
+    def _finished_chunks(self, files: list[CorpusFile]) -> dict[str, list[ChunkRecord]]:
+        wanted = {(file.name, file.sha256) for file in files}
+        records: dict[str, list[ChunkRecord]] = {file.name: [] for file in files}
+        for record in read_records(self.staging):
+            if (record.chunk.file, record.chunk.sha256) in wanted:
+                records[record.chunk.file].append(record)
+        return records
+
+    def _publish_rejects(
+        self,
+        files: list[CorpusFile],
+        records: dict[str, list[ChunkRecord]],
+        summaries: list[SliceSummary],
+    ) -> None:
+        offsets = line_offsets(summaries)
+        self._rejects.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for file in files:
+            name = hashlib.sha256(file.name.encode()).hexdigest()[:20]
+            path = self._rejects / f"rejects-{name}.parquet"
+            batches = [
+                from_bytes(rejects_path(self.staging, record.chunk).read_bytes())
+                for record in records[file.name]
+                if record.rejected
+            ]
+            path.unlink(missing_ok=True)
+            if batches:
+                path.touch(mode=0o600)
+                rejects = concat_batches(batches, REJECTS)
+                write_rejects(os.fspath(path), place_rejects(rejects, offsets))
+
+    def _read_manifest(self) -> dict[str, Any]:
+        path = self._output / MANIFEST
+        if not path.exists():
+            return {"format": artifacts.FORMAT, "kind": KIND, "versions": {}}
+        manifest = artifacts.read_json(path)
+        if manifest.get("format") != artifacts.FORMAT or manifest.get("kind") != KIND:
+            raise UserError(
+                f"{path} is no manifest of scores in format {artifacts.FORMAT}. "
+                "Choose another --output."
+            )
+        return manifest
+
+    def _write_manifest(self) -> None:
+        files = [self._entries[name] for name in sorted(self._entries)]
+        self._manifest["versions"][self.version]["files"] = files
+        artifacts.write_text(
+            self._output / MANIFEST, artifacts.canonical_json(self._manifest)
+        )
+
+
+def _entry(
+    file: CorpusFile, records: list[ChunkRecord], summaries: list[SliceSummary]
+) -> dict[str, Any]:
+    rows = sum(summary.rows for summary in summaries if summary.file == file.name)
+    rejected = sum((Counter(record.rejected) for record in records), Counter())
+    written = sum(record.written for record in records)
+    if not rows == written + rejected.total() == sum(record.rows for record in records):
+        raise RuntimeError(
+            f"{file.name}: {rows} rows were read, {written} scored, {rejected} rejected"
+        )
+    return {
+        "file": file.name,
+        "sha256": file.sha256,
+        "bytes": file.size,
+        "rows": rows,
+        "written": written,
+        "rejected": dict(sorted(rejected.items())),
+        "parts": [record.chunk.part for record in records if record.written],
+    }
+
+
+def _check_rejects(config: ScoreConfig, entries: list[dict[str, Any]]) -> None:
+    rows = sum(entry["rows"] for entry in entries)
+    rejected = sum(sum(entry["rejected"].values()) for entry in entries)
+    allowed = config.rules.max_reject_fraction
+    if rows and rejected / rows > allowed:
+        raise DataGateError(
+            f"{rejected} of {rows} new rows are rejects ({rejected / rows:.1%}); "
+            f"rules.max_reject_fraction allows {allowed:.1%}. Nothing was published; "
+            "the finished work stays staged for the next run."
+        )
