@@ -109,8 +109,8 @@ def check_classes(
     values = [v for v, place in index.items() if config.labels.names[place] in missing]
     raise UserError(
         f"No usable review has the label {listing(missing)}. The column "
-        f"{config.columns.label!r} would have to hold {listing(values)}. Examples found: "
-        f"{dict(found)}; rows rejected, by rule: {dict(rejected)}. Correct "
+        f"{config.columns.label!r} would have to hold {listing(values)}. Examples "
+        f"found: {dict(found)}; rows rejected, by rule: {dict(rejected)}. Correct "
         "labels.mapping, labels.names or columns.label."
     )
 

@@ -86,22 +86,14 @@ def evaluate(
             runner=options.get_all_options()["runner"],
             config=config.model_dump(mode="json"),
         )
-        published = [
-            name for name in artifacts.files_below(staging) if name != artifacts.RUN_FILE
-        ]
-        artifacts.write_text(
-            staging / artifacts.MANIFEST,
-            artifacts.canonical_json(
-                {
-                    "format": artifacts.FORMAT,
-                    "kind": KIND,
-                    "fingerprint": identity,
-                    "model": directory.core_fingerprint,
-                    "dataset": manifest["fingerprint"],
-                    "split": config.split,
-                    "files": artifacts.describe_files(staging, published),
-                }
-            ),
+        artifacts.write_manifest(
+            staging,
+            KIND,
+            identity,
+            files=artifacts.files_below(staging),
+            model=directory.core_fingerprint,
+            dataset=manifest["fingerprint"],
+            split=config.split,
         )
     return metrics, True
 
@@ -126,8 +118,8 @@ def check_fit(model: ModelMetadata, dataset: dict[str, Any], split: str) -> None
             )
     if not dataset["splits"][split]["examples"]:
         raise UserError(
-            f"The dataset has no example in its {split} split. Choose another split: in "
-            "the config, or prepare a larger corpus."
+            f"The dataset has no example in its {split} split. Choose another split: "
+            "in the config, or prepare a larger corpus."
         )
 
 

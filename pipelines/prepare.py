@@ -78,10 +78,9 @@ def prepare(
         (staging / _WORK).mkdir()
         partitions = _partitions(files, config)
         _run_pipeline(config, encoder, files, staging, partitions, options)
-        manifest = _settle(config, encoder, files, staging, partitions)
-        manifest["fingerprint"] = identity
-        artifacts.write_text(
-            staging / artifacts.MANIFEST, artifacts.canonical_json(manifest)
+        facts, published = _settle(config, encoder, files, staging, partitions)
+        manifest = artifacts.write_manifest(
+            staging, KIND, identity, files=published, **facts
         )
         artifacts.add_to_run_record(
             staging,
@@ -149,16 +148,16 @@ def _settle(
     files: list[CorpusFile],
     staging: Path,
     partitions: int,
-) -> dict[str, Any]:
-    """Checks what the workers told, and makes the manifest of it."""
+) -> tuple[dict[str, Any], list[str]]:
+    """Checks what the workers told; returns the manifest's facts and files."""
     work = staging / _WORK
-    summaries = [
-        SliceSummary(**item) for item in artifacts.read_json(work / "summaries.json")
-    ]
-    outcomes = {
-        tuple(key): rows for key, rows in artifacts.read_json(work / "outcomes.json")
-    }
-    shards = [ShardInfo(**item) for item in artifacts.read_json(work / "shards.json")]
+    read, settled, wrote = (
+        artifacts.read_json(work / f"{what}.json")
+        for what in ("summaries", "outcomes", "shards")
+    )
+    summaries = [SliceSummary(**item) for item in read]
+    outcomes = {(file, outcome): rows for (file, outcome), rows in settled}
+    shards = [ShardInfo(**item) for item in wrote]
     refuse_damaged(files, summaries)
     check_summaries(config, files, summaries)
     inputs = account(files, summaries, outcomes)
@@ -173,12 +172,7 @@ def _settle(
     for path in work.iterdir():
         path.unlink()
     work.rmdir()
-    published = [shard.name for shard in shards] + [
-        f"{REJECTS}/{p.name}" for p in rejects
-    ]
-    return {
-        "format": artifacts.FORMAT,
-        "kind": KIND,
+    facts = {
         "labels": config.labels.model_dump(mode="json"),
         "text": config.text.model_dump(mode="json"),
         "split": config.split.model_dump(mode="json"),
@@ -187,8 +181,10 @@ def _settle(
         "splits": splits,
         "inputs": inputs,
         "anomalies": [str(anomaly) for anomaly in anomalies],
-        "files": artifacts.describe_files(staging, [*published, SCHEMA]),
     }
+    published = [shard.name for shard in shards]
+    published += [f"{REJECTS}/{path.name}" for path in rejects]
+    return facts, [*published, SCHEMA]
 
 
 def _check_config(config: PrepareConfig, encoder: EncoderDirectory) -> None:

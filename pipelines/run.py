@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def run(
     options: PipelineOptions,
     *,
     overwrite: bool = False,
-    announce: Callable[[str, Path], None],
+    step: Callable[[str], AbstractContextManager],
 ) -> RunReport:
     """Runs the four jobs; each does nothing where its result stands already.
 
@@ -39,23 +40,23 @@ def run(
       config: the jobs' configs, and the folder for what they make.
       options: Beam's.
       overwrite: replace what was made from other inputs or another config.
-      announce: called with a job's name and its output before it starts.
+      step: makes the context that a job runs in, and shows it to a person.
     """
     output = Path(config.output)
     dataset, model = output / DATASET, output / MODEL
-    announce("prepare", dataset)
-    manifest, _ = prepare(config.prepare, dataset, options, overwrite=overwrite)
-    announce("train", model)
-    trained = train(config.train, dataset, model, overwrite=overwrite)
-    announce("evaluate", output / EVALUATION)
-    metrics, _ = evaluate(
-        config.evaluate,
-        model,
-        dataset,
-        output / EVALUATION,
-        options,
-        overwrite=overwrite,
-    )
-    announce("score", output / SCORES)
-    scores = score(config.score, model, output / SCORES, options)
+    with step("prepare"):
+        manifest, _ = prepare(config.prepare, dataset, options, overwrite=overwrite)
+    with step("train"):
+        trained = train(config.train, dataset, model, overwrite=overwrite)
+    with step("evaluate"):
+        metrics, _ = evaluate(
+            config.evaluate,
+            model,
+            dataset,
+            output / EVALUATION,
+            options,
+            overwrite=overwrite,
+        )
+    with step("score"):
+        scores = score(config.score, model, output / SCORES, options)
     return RunReport(manifest, trained, metrics, scores)

@@ -132,6 +132,30 @@ def read_manifest(directory: str | os.PathLike, kind: str) -> dict[str, Any]:
     return manifest
 
 
+def write_manifest(
+    directory: Path, kind: str, identity: str, *, files: Iterable[str], **facts: Any
+) -> dict[str, Any]:
+    """Writes and returns the manifest of an artifact.
+
+    Args:
+      directory: the artifact, still staged.
+      kind: what it is.
+      identity: fingerprint of all that it was made from, for `is_done`.
+      files: names of the files that are described by size and hash, the run record
+        excepted, which differs between equal runs.
+      **facts: whatever else the manifest says.
+    """
+    described = describe_files(directory, [f for f in files if f != RUN_FILE])
+    manifest = facts | {
+        "format": FORMAT,
+        "kind": kind,
+        "fingerprint": identity,
+        "files": described,
+    }
+    write_text(directory / MANIFEST, canonical_json(manifest))
+    return manifest
+
+
 def is_done(output: Path, kind: str, expected: str, *, overwrite: bool = False) -> bool:
     """Tells whether an output stands complete with the expected fingerprint.
 

@@ -31,9 +31,15 @@ class BusyError(ReviewbeamError):
     exit_code = 75
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Returns ` (did you mean 'x'?)` for the closest known name, else ``."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str:
+    """Returns ` (did you mean 'x'?)` for the closest known name, else ``.
+
+    Args:
+      name: what was found.
+      known: what would be right.
+      cutoff: how alike they must be, from 0 to 1.
+    """
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 

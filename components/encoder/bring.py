@@ -78,8 +78,8 @@ def bring_encoder(
     if is_done(output, "encoder", identity, overwrite=overwrite):
         return read_manifest(output, "encoder"), False
     with staged_output(output, "encoder") as staging:
-        name = resolved.place(staging)
         try:
+            name = resolved.place(staging)
             architecture, verified = check_checkpoint(staging)
         except UserError as error:  # the user knows the source, not our folder
             raise UserError(str(error).replace(str(staging), source)) from None

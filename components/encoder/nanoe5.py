@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from reviewbeam.components.common.encoder_directory import (
@@ -18,6 +19,7 @@ from reviewbeam.components.common.encoder_directory import (
     VOCABULARY,
     WEIGHTS,
 )
+from reviewbeam.components.common.errors import ReviewbeamError
 from reviewbeam.components.encoder.quantized_file import QuantizedFile, Sizes
 from reviewbeam.components.encoder.vocabulary import build_vocabulary
 
@@ -42,8 +44,16 @@ def write_checkpoint(file: QuantizedFile, directory: Path) -> None:
 
     Raises:
       UserError: the file lacks a tensor.
+      ReviewbeamError: the weights can't be written.
     """
-    save_file(dict(_weights(file)), directory / WEIGHTS, metadata={"format": "pt"})
+    weights = dict(_weights(file))
+    try:
+        save_file(weights, directory / WEIGHTS, metadata={"format": "pt"})
+    except SafetensorError as error:  # how the library says that the disk is full
+        raise ReviewbeamError(
+            f"Can't write {directory / WEIGHTS}: {error}. The encoder needs 600 MB "
+            "there; free some space and try again."
+        ) from None
     last = len(file.pieces) - 1  # <mask>, which SentencePiece doesn't know
     pieces = zip(
         file.pieces[_FIRST_PIECE:last], file.scores[_FIRST_PIECE:last], strict=True

@@ -74,13 +74,13 @@ def slice_metrics(
             }
             for i, name in enumerate(label_names)
         },
-        "confusion_matrix": confusion_matrix(
-            true, predicted, labels=classes
-        ).tolist(),
+        "confusion_matrix": confusion_matrix(true, predicted, labels=classes).tolist(),
     }
 
 
-def _averages(true: np.ndarray, predicted: np.ndarray, average: str) -> dict[str, float]:
+def _averages(
+    true: np.ndarray, predicted: np.ndarray, average: str
+) -> dict[str, float]:
     precision, recall, f1, _ = precision_recall_fscore_support(
         true, predicted, average=average, zero_division=0
     )

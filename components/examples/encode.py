@@ -103,19 +103,17 @@ def as_lists(column: pa.Array) -> pa.ListArray:
 
 
 def _as_list_of_int32(lists: pa.Array) -> pa.ListArray:
-    offsets = pc.subtract(
-        lists.offsets.cast(pa.int32()), lists.offsets[0].cast(pa.int32())
+    offsets = np.asarray(lists.offsets)
+    return pa.ListArray.from_arrays(
+        pa.array((offsets - offsets[0]).astype(np.int32)),
+        lists.flatten().cast(pa.int32()),
     )
-    return pa.ListArray.from_arrays(offsets, lists.flatten().cast(pa.int32()))
 
 
 def _values(lists: pa.Array | None, rows: int, kind: pa.DataType) -> pa.Array:
     """Undoes `as_lists`; a feature that no example has is null everywhere."""
     if lists is None or pa.types.is_null(lists.type):
         return pa.nulls(rows, kind)
-    has_value = pc.greater(pc.fill_null(pc.list_value_length(lists), 0), 0)
-    place = np.cumsum(np.asarray(has_value.to_numpy(zero_copy_only=False))) - 1
-    places = pa.array(
-        np.maximum(place, 0), mask=~has_value.to_numpy(zero_copy_only=False)
-    )
-    return lists.flatten().take(places).cast(kind)
+    lengths = np.asarray(pc.fill_null(pc.list_value_length(lists), 0))
+    places = np.maximum(np.cumsum(lengths) - 1, 0)
+    return lists.flatten().take(pa.array(places, mask=lengths == 0)).cast(kind)

@@ -77,7 +77,10 @@ def _row_splits(reviews: pa.RecordBatch, rules: SplitRules) -> list[str]:
 def _fold(
     run: Sequence[int], labels: list[int], split: list[str], on_conflict: str, rank
 ) -> tuple[list[tuple[int, int]], list[tuple[int, str]]]:
-    """Chooses the survivors of one text: [(row, count)], and [(row, fate)] of the rest."""
+    """Chooses the survivors of one text, and the fate of the others.
+
+    Returns [(row, count)] and [(row, fate)]; together they are all rows.
+    """
     by_label: dict[int, list[int]] = {}
     for row in run:
         by_label.setdefault(labels[row], []).append(row)

@@ -56,7 +56,7 @@ class TrainingDisplay:
 
     def note(self, text: str) -> None:
         """Prints one line."""
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def begin(self, total_steps: int) -> None:
         """Starts to count towards the planned steps."""

@@ -53,13 +53,16 @@ def copy_for_export(
     """Copies model and optimizer out of the strategy, as plain Keras objects.
 
     To be called outside of the strategy's scope. The copy is compiled, so that who
-    loads it can go on training with `fit`.
+    loads it can go on training with `fit`. It is made as loading makes it, so that
+    the optimizer's state is that of the variables which a loaded model trains.
     """
     copy = keras.Model.from_config(classifier.get_config())
-    for target, source in zip(copy.weights, classifier.weights, strict=True):
+    pairs = list(zip(copy.weights, classifier.weights, strict=True))
+    for target, source in pairs:
         target.assign(source.numpy())
+    trained = [pair for pair in pairs if pair[0].trainable]
     copy.compile(
-        optimizer=plain_optimizer(optimizer, config, copy.trainable_variables),
+        optimizer=plain_optimizer(optimizer, config, trained),
         loss=keras.losses.SparseCategoricalCrossentropy(),
     )
     return copy

@@ -1,8 +1,10 @@
 """The classifier: an XLM-R encoder, a pooling and one dense layer.
 
 It is one flat functional model of layers that keras and keras_hub know, so that
-plain `keras.models.load_model` opens it, each layer with its own `trainable` flag
-(a backbone nested as a layer would lose the flags inside it).
+plain `keras.models.load_model` opens it. Keras keeps the `trainable` flag of a layer
+that holds its weights itself, and loses it inside of layers and models made of
+others: so the embeddings enter one by one, and stay frozen in a loaded model. The
+flags of transformer layers (`freeze_layers`) are lost when a model is loaded.
 """
 
 import hashlib
@@ -12,7 +14,6 @@ import keras
 import keras_hub
 import numpy as np
 
-from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.common.job_configs import LabelRules, ModelConfig
 
 TOKEN_IDS = "token_ids"
@@ -42,12 +43,9 @@ def build_classifier(
       probabilities, float32 [batch, classes]. A binary classifier has a single
       logit; its probabilities are those of the negative and the positive class.
 
-    Raises:
-      UserError: more layers are to be frozen than there are.
     """
-    _freeze(backbone, config)
-
     # === Layers ===
+    embeddings = backbone.embeddings
     dropout = keras.layers.Dropout(config.dropout, name="pooled_dropout")
     dense = keras.layers.Dense(
         1 if labels.type == "binary" else len(labels.names),
@@ -56,12 +54,21 @@ def build_classifier(
         name=LOGITS,
     )
 
+    _freeze(backbone, config)
+
     # === Functional Model ===
-    hidden = backbone.output
+    token_ids = keras.Input((None,), dtype="int32", name=TOKEN_IDS)
+    padding_mask = keras.Input((None,), dtype="int32", name=PADDING_MASK)
+    tokens = embeddings.token_embedding(token_ids)
+    hidden = tokens + embeddings.position_embedding(tokens)
+    hidden = backbone.embeddings_layer_norm(hidden)
+    hidden = backbone.embeddings_dropout(hidden)
+    for layer in backbone.transformer_layers:
+        hidden = layer(hidden, padding_mask=padding_mask)
     if config.pooling == "cls":
         pooled = hidden[:, 0, :]
     else:
-        pooled = _masked_mean(hidden, backbone.input[PADDING_MASK])
+        pooled = _masked_mean(hidden, padding_mask)
     logits = dense(dropout(pooled))
     if labels.type == "binary":
         # The sigmoid of -x, and not 1 - sigmoid(x), keeps small probabilities exact.
@@ -70,7 +77,11 @@ def build_classifier(
         )
     else:
         probabilities = keras.ops.softmax(logits, axis=-1)
-    return keras.Model(backbone.input, probabilities, name="review_classifier")
+    return keras.Model(
+        {TOKEN_IDS: token_ids, PADDING_MASK: padding_mask},
+        probabilities,
+        name="review_classifier",
+    )
 
 
 def logits_model(classifier: keras.Model) -> keras.Model:
@@ -97,17 +108,11 @@ def _masked_mean(hidden, padding_mask):
 
 
 def _freeze(backbone: keras.Model, config: ModelConfig) -> None:
-    layers = backbone.transformer_layers
-    if config.freeze_layers > len(layers):
-        raise UserError(
-            f"model.freeze_layers is {config.freeze_layers}, but the encoder has "
-            f"{len(layers)} layers."
-        )
-    # A layer can only be spared its gradient if all below it are: the gradient ends
-    # at the first trainable layer. So the embeddings are frozen as a block (tokens,
-    # positions, their norm), and with any frozen layer above them.
-    frozen_embeddings = config.freeze_embeddings or config.freeze_layers > 0
-    backbone.embeddings.trainable = not frozen_embeddings
-    backbone.embeddings_layer_norm.trainable = not frozen_embeddings
-    for index, layer in enumerate(layers):
+    # A layer is only spared its gradient if all below it are: the gradient ends at
+    # the first trainable layer. So the embeddings are frozen as a block (tokens,
+    # positions, their norm), also under frozen layers.
+    train_embeddings = not config.freeze_embeddings and config.freeze_layers == 0
+    backbone.embeddings.trainable = train_embeddings
+    backbone.embeddings_layer_norm.trainable = train_embeddings
+    for index, layer in enumerate(backbone.transformer_layers):
         layer.trainable = index >= config.freeze_layers

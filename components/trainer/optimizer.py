@@ -48,19 +48,30 @@ def training_optimizer(
 def plain_optimizer(
     trained: keras.optimizers.Optimizer,
     config: TrainingConfig,
-    variables: Sequence[keras.Variable],
+    pairs: Sequence[tuple[keras.Variable, keras.Variable]],
 ) -> keras.optimizers.AdamW:
     """Copies an optimizer with its state into one that Keras can load by itself.
 
-    Keras doesn't save which variables are spared from decay: who goes on training
-    with a loaded model decays biases and norms too, unless they say so again.
+    It has the peak learning rate, from which a new schedule may begin. Keras doesn't
+    save which variables are spared from decay: who goes on training with a loaded
+    model decays biases and norms too, unless they say so again.
+
+    Args:
+      trained: the optimizer to copy.
+      config: the optimisation.
+      pairs: a variable that the copy will train, and its original; where that one
+        wasn't trained, the copy begins with an empty state.
     """
     optimizer = keras.optimizers.AdamW(
         global_clipnorm=config.clip_norm, **_arguments(config)
     )
-    _build(optimizer, variables)
-    for target, source in zip(optimizer.variables, trained.variables, strict=True):
-        target.assign(source.numpy())
+    _build(optimizer, [target for target, _ in pairs])
+    optimizer.iterations.assign(trained.iterations.numpy())
+    for slots in ("_momentums", "_velocities"):
+        sources = iter(getattr(trained, slots))
+        for (_, original), slot in zip(pairs, getattr(optimizer, slots), strict=True):
+            if original.trainable:
+                slot.assign(next(sources).numpy())
     return optimizer
 
 

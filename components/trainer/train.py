@@ -50,7 +50,7 @@ from reviewbeam.components.trainer.export import (
     copy_for_export,
     export_model,
 )
-from reviewbeam.components.trainer.input import Split, read_split
+from reviewbeam.components.trainer.input import read_split
 from reviewbeam.components.trainer.loop import Outcome, fit
 from reviewbeam.components.trainer.model import (
     build_classifier,
@@ -149,8 +149,14 @@ def _train_into(
             splits["validation"],
             display,
         )
-    difference = _export(staging, config, classifier, optimizer, splits, display)
-    metadata = _metadata(config, data, encoder, weights, weights_sha256(classifier))
+    display.note("writing the model")
+    copy = copy_for_export(classifier, optimizer, config.training)
+    del backbone, classifier, optimizer  # three times the weights would be in memory
+    export_model(copy, staging)
+    metadata = _metadata(config, data, encoder, weights, weights_sha256(copy))
+    del copy
+    reviews = splits["validation"] if len(splits["validation"]) else splits["train"]
+    difference = compare_exports(staging, reviews, config.training.seed)
     write_text(staging / METADATA, canonical_json(metadata.model_dump(mode="json")))
     write_text(staging / HISTORY, canonical_json(_history(outcome)))
     (staging / VOCABULARY).parent.mkdir()
@@ -162,20 +168,6 @@ def _train_into(
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "largest_export_difference": difference,
     }
-
-
-def _export(
-    staging: Path,
-    config: TrainConfig,
-    classifier: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
-    splits: dict[str, Split],
-    display: TrainingDisplay,
-) -> float:
-    display.note("writing the model")
-    export_model(copy_for_export(classifier, optimizer, config.training), staging)
-    reviews = splits["validation"] if len(splits["validation"]) else splits["train"]
-    return compare_exports(staging, reviews, config.training.seed)
 
 
 def _metadata(

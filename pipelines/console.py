@@ -1,0 +1,154 @@
+"""What a person sees: steps on standard error, results on standard output."""
+
+import json
+import logging
+import os
+import sys
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from reviewbeam.components.common.errors import ReviewbeamError
+
+_log = Console(stderr=True, highlight=False, soft_wrap=True)
+_out = Console(highlight=False, soft_wrap=True)
+
+
+def quiet_libraries() -> None:
+    """Silences the chatter of TensorFlow, Beam and Google's packages.
+
+    Must come before they are imported.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    warnings.filterwarnings("ignore")
+    logging.basicConfig(level=logging.ERROR)
+    for name in ("apache_beam", "absl", "tensorflow", "keras"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+class Step:
+    """Says that a job begins, and how long it took."""
+
+    def __init__(self, text: str):
+        """Names the step."""
+        self._text = text
+        self._started = time.monotonic()
+        self._status = _log.status(f"{text} …")
+
+    def __enter__(self) -> "Step":
+        """Shows that the step runs."""
+        if _log.is_terminal:
+            self._status.start()
+        else:
+            _log.print(f"{self._text} …")
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        """Says how it ended."""
+        self._status.stop()
+        seconds = time.monotonic() - self._started
+        how = "done" if kind is None else "failed"
+        if isinstance(error, ReviewbeamError | KeyboardInterrupt):
+            how = "stopped"
+        _log.print(f"{self._text}: {how} after {seconds:.1f} s")
+
+
+def say(text: str = "") -> None:
+    """Prints a line of the result."""
+    _out.print(text, markup=False)
+
+
+def note(text: str) -> None:
+    """Prints a line about the way, not the result."""
+    _log.print(text, markup=False)
+
+
+def say_json(data: Any) -> None:
+    """Prints the line for programs."""
+    sys.stdout.write(json.dumps(data, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def say_table(header: list[str], rows: list[list[Any]]) -> None:
+    """Prints a table; the first column is text, the others numbers."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index, name in enumerate(header):
+        table.add_column(name, justify="left" if index == 0 else "right")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    _out.print(table)
+
+
+def say_dataset(manifest: dict[str, Any], output: Path) -> None:
+    """Prints what came in, what came out, and where it lies."""
+    inputs = manifest["inputs"]
+    rejected = _total(inputs, "rejected")
+    left_out = _total(inputs, "left_out")
+    written = sum(split["examples"] for split in manifest["splits"].values())
+    duplicates = sum(item["duplicates"] for item in inputs)
+    rows = sum(item["rows"] for item in inputs)
+    say(
+        f"Dataset: {rows} rows read from {len(inputs)} files; {written} written, "
+        f"{rejected.total()} rejected, {duplicates} duplicates, "
+        f"{left_out.total()} left out"
+    )
+    _say_rules("rejected", rejected)
+    _say_rules("left out", left_out)
+    figures = ("examples", "tokens", "truncated")
+    say_table(
+        ["  split", *figures, *manifest["labels"]["names"]],
+        [
+            [f"  {name}", *(split[key] for key in figures), *split["labels"].values()]
+            for name, split in manifest["splits"].items()
+        ],
+    )
+    for anomaly in manifest["anomalies"]:
+        say(f"  anomaly: {anomaly}")
+    say(f"  in {output}" + (", rejects in its rejects/" if rejected else ""))
+
+
+def say_metrics(metrics: dict[str, Any], output: Path) -> None:
+    """Prints accuracy and macro F1 overall and per language."""
+    slices = [("all", metrics["overall"]), *metrics["languages"].items()]
+    say(f"Evaluation on the {metrics['split']} split:")
+    say_table(
+        ["  language", "rows", "accuracy", "macro F1"],
+        [
+            [f"  {n}", m["rows"], f"{m['accuracy']:.3f}", f"{m['macro']['f1']:.3f}"]
+            for n, m in slices
+        ],
+    )
+    say(f"  in {output}: metrics.json, report.txt, predictions/")
+
+
+def say_scores(report: Any, output: Path) -> None:
+    """Prints what a run of score did."""
+    rows = sum(entry["rows"] for entry in report.scored)
+    written = sum(entry["written"] for entry in report.scored)
+    rejected = _total(report.scored, "rejected")
+    say(
+        f"Scores: {rows} rows read from {len(report.scored)} new files; {written} "
+        f"scored, {rejected.total()} rejected; {report.known} files were scored before"
+    )
+    _say_rules("rejected", rejected)
+    say(f"  in {output}/model_version={report.version}")
+    for path, damage in report.damaged.items():
+        note(
+            f"reviewbeam: {path} is damaged: {damage}. Nothing of it was published; "
+            "deliver it again, and the next run scores it."
+        )
+
+
+def _total(items: list[dict[str, Any]], key: str) -> Counter:
+    return sum((Counter(item[key]) for item in items), Counter())
+
+
+def _say_rules(what: str, rules: Counter) -> None:
+    for rule, count in rules.most_common():
+        say(f"  {what}, {rule}: {count}")

@@ -1,0 +1,180 @@
+"""Each job of the command line: read its config, run it, tell the result.
+
+A job's code is imported when the job is run, since it brings Beam or TensorFlow.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from reviewbeam.components.common.config import load_config
+from reviewbeam.components.common.errors import UserError
+from reviewbeam.pipelines import console
+
+
+def run_job(arguments: argparse.Namespace) -> int:
+    """Runs the job that a command line names, and returns its exit code."""
+    result, code = _JOBS[arguments.job](arguments)
+    if arguments.json:
+        console.say_json(result)
+    return code
+
+
+def _encoder(arguments: argparse.Namespace) -> tuple[Any, int]:
+    from reviewbeam.components.common.encoder_directory import HUB_SCHEME, hub_cache
+    from reviewbeam.components.encoder.bring import bring_encoder
+
+    output = arguments.output
+    if output is None:
+        if not arguments.source.startswith(HUB_SCHEME):
+            raise UserError("--output is missing: the folder for the encoder.")
+        output = hub_cache(arguments.source)
+    with console.Step(f"encoder from {arguments.source}"):
+        manifest, made = bring_encoder(
+            arguments.source, Path(output), overwrite=arguments.overwrite
+        )
+    console.say(f"Encoder in {output}" + ("" if made else ", made before"))
+    return manifest | {"output": str(output)}, 0
+
+
+def _prepare(arguments: argparse.Namespace) -> tuple[Any, int]:
+    from reviewbeam.components.common.job_configs import PrepareConfig
+
+    config = load_config(PrepareConfig, arguments.config, _set(arguments))
+    options = _beam_options(arguments)
+    output = Path(arguments.output)
+    with console.Step("prepare"):
+        from reviewbeam.pipelines.prepare import prepare
+
+        manifest, _ = prepare(config, output, options, overwrite=arguments.overwrite)
+    console.say_dataset(manifest, output)
+    return manifest, 0
+
+
+def _train(arguments: argparse.Namespace) -> tuple[Any, int]:
+    from reviewbeam.components.common.job_configs import TrainConfig
+
+    config = load_config(TrainConfig, arguments.config, arguments.set)
+    from reviewbeam.components.trainer.train import train
+
+    summary = train(
+        config,
+        Path(arguments.dataset),
+        Path(arguments.output),
+        overwrite=arguments.overwrite,
+    )
+    _say_model(summary, Path(arguments.output))
+    return summary, 0
+
+
+def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
+    from reviewbeam.components.common.job_configs import EvaluateConfig
+
+    config = load_config(EvaluateConfig, arguments.config, arguments.set)
+    options = _beam_options(arguments)
+    output = Path(arguments.output)
+    with console.Step("evaluate"):
+        from reviewbeam.pipelines.evaluate import evaluate
+
+        metrics, _ = evaluate(
+            config,
+            Path(arguments.model),
+            Path(arguments.dataset),
+            output,
+            options,
+            overwrite=arguments.overwrite,
+        )
+    console.say_metrics(metrics, output)
+    return metrics, 0
+
+
+def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
+    from reviewbeam.components.common.job_configs import ScoreConfig
+
+    config = load_config(ScoreConfig, arguments.config, _set(arguments))
+    options = _beam_options(arguments)
+    output = Path(arguments.output)
+    with console.Step("score"):
+        from reviewbeam.pipelines.score import score
+
+        report = score(config, Path(arguments.model), output, options)
+    console.say_scores(report, output)
+    return dataclasses.asdict(report), 1 if report.damaged else 0
+
+
+def _predict(arguments: argparse.Namespace) -> tuple[Any, int]:
+    texts = arguments.text or [line.rstrip("\n") for line in sys.stdin]
+    if not texts:
+        return [], 0
+    from reviewbeam.pipelines.predict import predict
+
+    predictions = predict(Path(arguments.model), texts)
+    if not arguments.json:
+        for answer in predictions:
+            label = answer.label or f"rejected: {answer.reject}"
+            score = "     " if answer.score is None else f"{answer.score:.3f}"
+            console.say(f"{score}  {label:<20}  {' '.join(answer.text.split())}")
+    return [dataclasses.asdict(answer) for answer in predictions], 0
+
+
+def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
+    from reviewbeam.components.common.job_configs import RunConfig
+
+    config = load_config(RunConfig, arguments.config, arguments.set)
+    options = _beam_options(arguments)
+    from reviewbeam.pipelines import run
+
+    report = run.run(config, options, overwrite=arguments.overwrite, step=console.Step)
+    output = Path(config.output)
+    console.say()
+    console.say_dataset(report.dataset, output / run.DATASET)
+    _say_model(report.model, output / run.MODEL)
+    console.say_metrics(report.metrics, output / run.EVALUATION)
+    console.say_scores(report.scores, output / run.SCORES)
+    console.say()
+    console.say("Next, with files of your own: copy configs/prepare.yaml, map your")
+    console.say("columns in it, and run:")
+    console.say(
+        "  reviewbeam prepare --config my-prepare.yaml --input 'my/*.jsonl' "
+        "--output runs/mine/dataset"
+    )
+    return dataclasses.asdict(report), 1 if report.scores.damaged else 0
+
+
+_JOBS = {
+    "encoder": _encoder,
+    "prepare": _prepare,
+    "train": _train,
+    "evaluate": _evaluate,
+    "score": _score,
+    "predict": _predict,
+    "run": _run,
+}
+
+
+def _set(arguments: argparse.Namespace) -> list[str]:
+    """The overrides, --input among them."""
+    inputs = [f"input={json.dumps(arguments.input)}"] if arguments.input else []
+    return [*arguments.set, *inputs]
+
+
+def _beam_options(arguments: argparse.Namespace):
+    from reviewbeam.pipelines.options import beam_options
+
+    return beam_options(arguments.beam_arguments, arguments.beam)
+
+
+def _say_model(summary: dict[str, Any], output: Path) -> None:
+    validation = summary.get("validation")
+    figures = ""
+    if validation:
+        figures = (
+            f", validation accuracy {validation['accuracy']:.3f} and macro F1 "
+            f"{validation['macro_f1']:.3f}"
+        )
+    best = summary["best_epoch"]
+    console.say(f"Model: best of {summary['epochs']} epochs is {best}{figures}")
+    console.say(f"  in {output}: saved_model/, model.keras, model.json")
