@@ -1,5 +1,7 @@
 """What a person sees: steps on standard error, results on standard output."""
 
+import contextlib
+import io
 import json
 import logging
 import os
@@ -31,6 +33,13 @@ def quiet_libraries() -> None:
     logging.basicConfig(level=logging.ERROR)
     for name in ("apache_beam", "absl", "tensorflow", "keras"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def quiet_import():
+    """Drops what TFDV prints when it is imported and finds no IPython."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        yield
 
 
 class Step:

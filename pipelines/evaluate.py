@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from reviewbeam.components.common import artifacts
+from reviewbeam.components.common import artifacts, publishing
 from reviewbeam.components.common.coders import register_record_batch_coder
 from reviewbeam.components.common.columns import select_columns, with_columns
 from reviewbeam.components.common.errors import UserError
@@ -66,9 +66,9 @@ def evaluate(
             "dataset": manifest["fingerprint"],
         }
     )
-    if artifacts.is_done(output, KIND, identity, overwrite=overwrite):
+    if publishing.is_done(output, KIND, identity, overwrite=overwrite):
         return artifacts.read_json(output / METRICS), False
-    with artifacts.staged_output(output, "evaluate") as staging:
+    with publishing.staged_output(output, "evaluate") as staging:
         (staging / PREDICTIONS).mkdir()
         shards = [
             shard["name"]
@@ -77,9 +77,9 @@ def evaluate(
         ]
         _run_pipeline(config, directory, dataset, shards, staging, options)
         metrics = _metrics(directory.metadata, staging, manifest, config.split)
-        artifacts.write_text(staging / METRICS, artifacts.canonical_json(metrics))
+        artifacts.write_json(staging / METRICS, metrics)
         artifacts.write_text(staging / REPORT, metrics_table(metrics))
-        artifacts.add_to_run_record(
+        publishing.add_to_run_record(
             staging,
             model=str(model.absolute()),
             dataset=str(dataset.absolute()),
@@ -144,7 +144,7 @@ def _run_pipeline(
             # (shard, RecordBatch)
             | "RunInference" >> RunInference(KeyedModelHandler(handler))
             | "WritePredictions"
-            >> beam.MapTuple(_write, model.metadata, os.fspath(staging / PREDICTIONS))
+            >> beam.Map(_write, model.metadata, os.fspath(staging / PREDICTIONS))
         )
 
 
@@ -153,8 +153,9 @@ def _read(shard: str, dataset: str) -> tuple[str, pa.RecordBatch]:
 
 
 def _write(
-    shard: str, inferred: pa.RecordBatch, model: ModelMetadata, directory: str
+    element: tuple[str, pa.RecordBatch], model: ModelMetadata, directory: str
 ) -> None:
+    shard, inferred = element
     names = pa.array(model.labels.names, pa.string())
     predicted = with_columns(
         with_labels(inferred, model),

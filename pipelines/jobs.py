@@ -47,7 +47,8 @@ def _prepare(arguments: argparse.Namespace) -> tuple[Any, int]:
     options = _beam_options(arguments)
     output = Path(arguments.output)
     with console.Step("prepare"):
-        from reviewbeam.pipelines.prepare import prepare
+        with console.quiet_import():
+            from reviewbeam.pipelines.prepare import prepare
 
         manifest, _ = prepare(config, output, options, overwrite=arguments.overwrite)
     console.say_dataset(manifest, output)
@@ -125,7 +126,8 @@ def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
 
     config = load_config(RunConfig, arguments.config, arguments.set)
     options = _beam_options(arguments)
-    from reviewbeam.pipelines import run
+    with console.quiet_import():
+        from reviewbeam.pipelines import run
 
     report = run.run(config, options, overwrite=arguments.overwrite, step=console.Step)
     output = Path(config.output)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from reviewbeam.components.common import artifacts
+from reviewbeam.components.common import artifacts, publishing
 from reviewbeam.components.common.coders import register_record_batch_coder
 from reviewbeam.components.common.encoder_directory import (
     EncoderDirectory,
@@ -71,9 +71,9 @@ def prepare(
     _check_config(config, encoder)
     files = find_files(config)
     identity = _identity(config, encoder, files)
-    if artifacts.is_done(output, KIND, identity, overwrite=overwrite):
+    if publishing.is_done(output, KIND, identity, overwrite=overwrite):
         return artifacts.read_manifest(output, KIND), False
-    with artifacts.staged_output(output, "prepare") as staging:
+    with publishing.staged_output(output, "prepare") as staging:
         (staging / REJECTS).mkdir(mode=0o700)
         (staging / _WORK).mkdir()
         partitions = _partitions(files, config)
@@ -82,7 +82,7 @@ def prepare(
         manifest = artifacts.write_manifest(
             staging, KIND, identity, files=published, **facts
         )
-        artifacts.add_to_run_record(
+        publishing.add_to_run_record(
             staging,
             runner=options.get_all_options()["runner"],
             input=[file.path for file in files],

@@ -15,7 +15,11 @@ from reviewbeam.components.common import artifacts
 from reviewbeam.components.common.coders import register_record_batch_coder
 from reviewbeam.components.common.columns import to_bytes, with_columns
 from reviewbeam.components.common.job_configs import ScoreConfig, TextRules
-from reviewbeam.components.common.model_directory import ModelDirectory, open_model
+from reviewbeam.components.common.model_directory import (
+    ModelDirectory,
+    ModelMetadata,
+    open_model,
+)
 from reviewbeam.components.inference.decide import with_labels
 from reviewbeam.components.inference.handler import SavedModelHandler
 from reviewbeam.components.inference.parts import (
@@ -121,7 +125,7 @@ def _run_pipeline(
             )
             # ((ChunkRecord, rejects), RecordBatch)
             | "RunInference" >> RunInference(KeyedModelHandler(handler))
-            | "WritePart" >> beam.MapTuple(_write, model, os.fspath(staging))
+            | "WritePart" >> beam.Map(_write, model.metadata, os.fspath(staging))
         )
         _ = (
             read.summaries
@@ -168,15 +172,14 @@ class _PrepareChunk(beam.DoFn):
 
 
 def _write(
-    key: tuple[ChunkRecord, bytes],
-    inferred: pa.RecordBatch,
-    model: ModelDirectory,
+    element: tuple[tuple[ChunkRecord, bytes], pa.RecordBatch],
+    model: ModelMetadata,
     staging: str,
 ) -> None:
-    record, rejects = key
-    write_part(staging, record, with_labels(inferred, model.metadata), rejects)
+    (record, rejects), inferred = element
+    write_part(staging, record, with_labels(inferred, model), rejects)
 
 
 def _tell(summaries: list[SliceSummary], path: Path) -> None:
     plain = [dataclasses.asdict(summary) for summary in summaries]
-    artifacts.write_text(path, artifacts.canonical_json(plain))
+    artifacts.write_json(path, plain)

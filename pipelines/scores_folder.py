@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from reviewbeam.components.common import artifacts
+from reviewbeam.components.common import artifacts, publishing
 from reviewbeam.components.common.columns import REJECTS, concat_batches, from_bytes
 from reviewbeam.components.common.errors import DataGateError, UserError
 from reviewbeam.components.common.job_configs import ScoreConfig
@@ -58,7 +58,7 @@ class ScoresFolder:
         self.staging = self._output / _STAGED / self.version
         self._scores = self._output / f"model_version={self.version}"
         self._rejects = self._output / _REJECTS / self.version
-        self._run = artifacts.RunRecord("score", RUN_FILE)
+        self._run = publishing.RunRecord("score", RUN_FILE)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator["ScoresFolder"]:
@@ -68,7 +68,7 @@ class ScoresFolder:
           UserError: the folder is someone else's, or can't be written.
           BusyError: another run holds it.
         """
-        with artifacts.writable(self._output), artifacts.folder_lock(self._output):
+        with publishing.writable(self._output), publishing.folder_lock(self._output):
             found = set(os.listdir(self._output))
             if found and RUN_FILE not in found:
                 raise UserError(
@@ -175,9 +175,7 @@ class ScoresFolder:
     def _write_manifest(self) -> None:
         files = [self._entries[name] for name in sorted(self._entries)]
         self._manifest["versions"][self.version]["files"] = files
-        artifacts.write_text(
-            self._output / MANIFEST, artifacts.canonical_json(self._manifest)
-        )
+        artifacts.write_json(self._output / MANIFEST, self._manifest)
 
 
 def _entry(

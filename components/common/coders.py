@@ -20,10 +20,6 @@ class RecordBatchCoder(beam.coders.Coder):
         """Returns the batch of some bytes."""
         return from_bytes(data)
 
-    def is_deterministic(self):
-        """Tells that equal batches have equal bytes."""
-        return True
-
     def to_type_hint(self):
         """Returns the type that this coder is for."""
         return pa.RecordBatch

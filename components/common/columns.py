@@ -62,7 +62,8 @@ def concat_batches(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.Recor
         return pa.RecordBatch.from_arrays(
             [pa.array([], field.type) for field in schema], schema=schema
         )
-    return table.to_batches()[0]
+    (batch,) = table.to_batches()
+    return batch
 
 
 def with_columns(batch: pa.RecordBatch, **columns: pa.Array) -> pa.RecordBatch:

@@ -11,6 +11,7 @@ import yaml
 from reviewbeam.components.common.errors import UserError, listing, nearest
 
 ConfigType = TypeVar("ConfigType", bound="Config")
+_MERGE = "tag:yaml.org,2002:merge"  # of the key in `<<: *other`
 
 
 class Config(pydantic.BaseModel):
@@ -22,19 +23,24 @@ class Config(pydantic.BaseModel):
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """A safe YAML loader that refuses a key given twice."""
+    """A safe YAML loader that refuses a key given twice.
 
-    def construct_mapping(self, node, deep=False):
+    A key is the text that was written: the labels `no` and `4.50` are neither False
+    nor 4.5.
+    """
+
+    def compose_mapping_node(self, anchor):
+        node = super().compose_mapping_node(anchor)
         seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=deep)
-            if isinstance(key, str | int | float | bool) and key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.composer.ComposerError(
+                    None, None, f"the key {key.value!r} stands twice", key.start_mark
                 )
-            if isinstance(key, str | int | float | bool):
-                seen.add(key)
-        return super().construct_mapping(node, deep=deep)
+            seen.add(key.value)
+            if key.tag != _MERGE:
+                key.tag = self.DEFAULT_SCALAR_TAG
+        return node
 
 
 def parse_yaml(text: str, origin: str) -> Any:
@@ -45,7 +51,7 @@ def parse_yaml(text: str, origin: str) -> Any:
     """
     try:
         return _UniqueKeyLoader(text).get_single_data()
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: the date 2024-13-45
         raise UserError(f"{origin} is not valid YAML: {error}") from None
 
 

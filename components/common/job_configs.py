@@ -11,6 +11,11 @@ Name = Annotated[str, Field(min_length=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
+# Names that an example and a score have of their own; no kept column can have them.
+EXAMPLE_FEATURES = ("token_ids", "label", "id", "language", "text", "count")
+SCORE_COLUMNS = ("id", "language", "label", "score", "probabilities")
+
+
 class TextRules(Config):
     """How a text becomes token ids; stored in the dataset and in the model."""
 
@@ -143,6 +148,7 @@ class PrepareConfig(CorpusConfig):
     def _check(self):
         if self.columns.label is None:
             raise ValueError("columns.label is missing: training needs labels")
+        _refuse_names(self.columns.keep, EXAMPLE_FEATURES)
         return self
 
 
@@ -202,6 +208,13 @@ class ScoreConfig(CorpusConfig):
     rules: RecordRules = RecordRules()
     inference: InferenceConfig = InferenceConfig()
 
+    @pydantic.model_validator(mode="after")
+    def _check(self):
+        if self.columns.label is not None:
+            raise ValueError("columns.label has no use here: score gives labels")
+        _refuse_names(self.columns.keep, SCORE_COLUMNS)
+        return self
+
 
 class RunConfig(Config):
     """Configures `run`: prepare, train, evaluate, score, one after the other."""
@@ -211,3 +224,12 @@ class RunConfig(Config):
     train: TrainConfig
     evaluate: EvaluateConfig = EvaluateConfig()
     score: ScoreConfig
+
+
+def _refuse_names(keep: tuple[str, ...], reserved: tuple[str, ...]) -> None:
+    taken = sorted(set(keep) & set(reserved))
+    if taken or len(set(keep)) < len(keep):
+        raise ValueError(
+            f"columns.keep has a name twice, or one of {list(reserved)}, which the "
+            f"output has of its own: {list(keep)}"
+        )

@@ -11,14 +11,11 @@ from reviewbeam.components.common.artifacts import (
     FORMAT,
     MANIFEST,
     RUN_FILE,
-    add_to_run_record,
     canonical_json,
     describe_files,
     files_below,
     fingerprint,
-    is_done,
     read_manifest,
-    staged_output,
     write_text,
 )
 from reviewbeam.components.common.encoder_directory import (
@@ -28,6 +25,11 @@ from reviewbeam.components.common.encoder_directory import (
     split_hub_source,
 )
 from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.publishing import (
+    add_to_run_record,
+    is_done,
+    staged_output,
+)
 from reviewbeam.components.encoder.checkpoint import (
     check_checkpoint,
     copy_checkpoint,

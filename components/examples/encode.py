@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from tensorflow.core.example.example_pb2 import Example
 from tfx_bsl.coders.example_coder import (
     ExamplesToRecordBatchDecoder,
     RecordBatchToExamplesEncoder,
@@ -10,19 +11,19 @@ from tfx_bsl.coders.example_coder import (
 
 from reviewbeam.components.common.columns import KEEP_PREFIX
 
-FEATURES = ("token_ids", "label", "id", "language", "text", "count")
-
 
 def encode_examples(examples: pa.RecordBatch) -> list[bytes]:
     """Serializes examples as tf.Examples.
 
     Args:
       examples: with the columns `token_ids` (list of int32), `label_index`, `id`,
-        `language`, `text`, `count` and kept ones; a null becomes an empty feature.
+        `language`, `text`, `count` and kept ones. A null becomes a feature without
+        a value, for which tf.io's parsers give the default.
 
     Returns:
       One serialized tf.Example a row: `token_ids`, `label` and `count` as int64
-      lists, the rest as bytes lists, kept columns under their own names.
+      lists, the rest as bytes lists, kept columns under their own names. The same
+      example always has the same bytes.
     """
     columns = {
         "token_ids": examples.column("token_ids").cast(pa.list_(pa.int64())),
@@ -36,7 +37,12 @@ def encode_examples(examples: pa.RecordBatch) -> list[bytes]:
         if name.startswith(KEEP_PREFIX):
             columns[name.removeprefix(KEEP_PREFIX)] = as_lists(examples.column(name))
     batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
-    return RecordBatchToExamplesEncoder().encode(batch)
+    # The encoder leaves the map of features in any order. Sorting it costs as much
+    # as encoding, and gives the same example the same bytes every time.
+    return [
+        Example.FromString(record).SerializeToString(deterministic=True)
+        for record in RecordBatchToExamplesEncoder().encode(batch)
+    ]
 
 
 def decode_examples(records: list[bytes]) -> pa.RecordBatch:
@@ -91,15 +97,17 @@ def describe(examples: pa.RecordBatch, label_names: tuple[str, ...]) -> pa.Recor
 
 
 def as_lists(column: pa.Array) -> pa.ListArray:
-    """Wraps values in lists of one, nulls in empty lists, strings as bytes.
+    """Wraps values in lists of one, strings as bytes; a null stays null.
 
     It is the form that TFDV and the example encoder take.
     """
     if pa.types.is_string(column.type):
         column = column.cast(pa.binary())
-    valid = np.asarray(pc.is_valid(column).to_numpy(zero_copy_only=False), np.int32)
+    valid = np.asarray(pc.is_valid(column).to_numpy(zero_copy_only=False))
     offsets = np.concatenate([[0], np.cumsum(valid)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), column.drop_null())
+    # A null offset marks a null list.
+    mask = np.append(~valid, False)
+    return pa.ListArray.from_arrays(pa.array(offsets, mask=mask), column.drop_null())
 
 
 def _as_list_of_int32(lists: pa.Array) -> pa.ListArray:

@@ -44,6 +44,8 @@ def read_shard(path: str) -> list[bytes]:
         packed = file.read()
     records, place = [], 0
     try:
+        if not packed:
+            raise EOFError("it is empty")
         data = gzip.decompress(packed)
         while place < len(data):
             (length,) = struct.unpack_from("<Q", data, place)

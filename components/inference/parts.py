@@ -5,17 +5,15 @@ import hashlib
 import io
 import json
 import os
-import posixpath
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reviewbeam.components.common.artifacts import canonical_json, write_text
+from reviewbeam.components.common.artifacts import read_json, write_json
 from reviewbeam.components.common.columns import KEEP_PREFIX
-
-SCORE_COLUMNS = ("id", "language", "label", "score", "probabilities")
+from reviewbeam.components.common.job_configs import SCORE_COLUMNS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +54,7 @@ def rejects_path(directory: Path, chunk: Chunk) -> Path:
 
 def is_staged(directory: str, chunk: Chunk) -> bool:
     """Tells whether a chunk was finished, in this run or one before."""
-    return os.path.exists(posixpath.join(directory, f"{chunk.name}.json"))
+    return _record_path(Path(directory), chunk).exists()
 
 
 def write_part(
@@ -69,14 +67,12 @@ def write_part(
     if record.written:
         write_bytes(folder / record.chunk.part, parquet_bytes(_published(scored)))
     data = dataclasses.asdict(record)
-    write_text(folder / f"{record.chunk.name}.json", canonical_json(data))
+    write_json(_record_path(folder, record.chunk), data)
 
 
 def read_records(directory: Path) -> list[ChunkRecord]:
     """Reads the records of all finished chunks, ordered by place."""
-    records = [
-        _record(json.loads(path.read_text())) for path in directory.glob("*.json")
-    ]
+    records = [_record(read_json(path)) for path in directory.glob("chunk-*.json")]
     return sorted(records, key=lambda record: dataclasses.astuple(record.chunk))
 
 
@@ -99,6 +95,10 @@ def _published(scored: pa.RecordBatch) -> pa.Table:
     columns = {name: scored.column(name) for name in SCORE_COLUMNS}
     columns |= {name.removeprefix(KEEP_PREFIX): scored.column(name) for name in kept}
     return pa.table(columns)
+
+
+def _record_path(directory: Path, chunk: Chunk) -> Path:
+    return directory / f"chunk-{chunk.name}.json"
 
 
 def _record(data: dict[str, Any]) -> ChunkRecord:

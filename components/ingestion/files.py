@@ -6,6 +6,7 @@ import posixpath
 import re
 from concurrent.futures import ThreadPoolExecutor
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
@@ -62,7 +63,7 @@ def find_files(config: CorpusConfig) -> list[CorpusFile]:
             "No input was given. Add --input 'GLOB', or input: in the config."
         )
     paths: dict[str, str] = {}  # path -> name
-    for glob in config.input:
+    for glob in map(_in_a_folder, config.input):
         for path in _match(glob):
             paths.setdefault(path, _name_below(glob, path))
     if len(set(paths.values())) < len(paths):  # equal names under two globs
@@ -73,14 +74,13 @@ def find_files(config: CorpusConfig) -> list[CorpusFile]:
 
 
 def slice_file(file: CorpusFile, slice_bytes: int) -> list[FileSlice]:
-    """Cuts a file where its format allows; bounds follow from the file alone."""
+    """Cuts a file where its format allows; bounds follow from the file alone.
+
+    Raises:
+      UserError: a Parquet file has no readable footer.
+    """
     if file.format == "parquet":
-        with open_binary(file.path) as source:
-            groups = pq.ParquetFile(source).metadata
-            sizes = [
-                groups.row_group(i).total_byte_size
-                for i in range(groups.num_row_groups)
-            ]
+        sizes = _row_group_bytes(file.path)
         bounds, filled = [0], 0
         for index, size in enumerate(sizes):
             if filled and filled + size > slice_bytes:
@@ -94,6 +94,17 @@ def slice_file(file: CorpusFile, slice_bytes: int) -> list[FileSlice]:
         bounds = [0, file.size]
     pairs = zip(bounds[:-1], bounds[1:], strict=True)
     return [FileSlice(file, i, start, stop) for i, (start, stop) in enumerate(pairs)]
+
+
+def _row_group_bytes(path: str) -> list[int]:
+    try:
+        with open_binary(path) as source:
+            groups = pq.ParquetFile(source).metadata
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(
+            f"{path} is a damaged Parquet file: {error} Copy the file again."
+        ) from None
+    return [groups.row_group(i).total_byte_size for i in range(groups.num_row_groups)]
 
 
 def _match(glob: str) -> list[str]:
@@ -110,9 +121,18 @@ def _match(glob: str) -> list[str]:
     return paths
 
 
+def _in_a_folder(glob: str) -> str:
+    """Lets `*.jsonl` mean the current folder, where Beam would list nothing."""
+    fixed = _fixed_start(glob)
+    return f"./{glob}" if fixed != glob and "/" not in fixed else glob
+
+
+def _fixed_start(glob: str) -> str:
+    return re.split(r"[*?\[]", glob, maxsplit=1)[0]
+
+
 def _name_below(glob: str, path: str) -> str:
-    fixed = re.split(r"[*?\[]", glob, maxsplit=1)[0]
-    folder = posixpath.dirname(fixed)
+    folder = posixpath.dirname(_fixed_start(glob))
     return path[len(folder) :].lstrip("/") if path.startswith(folder) else path
 
 

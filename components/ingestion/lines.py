@@ -49,8 +49,10 @@ def read_blocks(source, compression: str) -> Iterator[bytes]:
     try:
         while block := source.read(BLOCK_BYTES):
             while block:
-                if not in_stream and not block.strip(b"\0"):
-                    break  # padding between or behind streams
+                if not in_stream:
+                    block = block.lstrip(b"\0")  # padding between or behind streams
+                    if not block:
+                        break
                 in_stream = True
                 yield decompressor.decompress(block)
                 block = b""

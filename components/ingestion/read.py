@@ -150,8 +150,8 @@ def check_summaries(
     """Looks for files that are wrong as a whole.
 
     Raises:
-      UserError: no record of a file is of its format, a mapped column is in none
-        of them, or the corpus has no record at all.
+      UserError: no record of a file is of its format, or a mapped column is in
+        none of them.
     """
     by_file: dict[str, list[SliceSummary]] = {}
     for summary in summaries:

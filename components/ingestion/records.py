@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import orjson
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reviewbeam.components.common.job_configs import CorpusConfig
@@ -44,6 +45,11 @@ class RowMaker:
         self.present: set[str] = set()  # mapped columns that a record had
         self.known: list[str] = []  # columns of the first record
 
+    def header(self, names: list[str]) -> None:
+        """Notes the columns that a file names once for all of its records."""
+        self.known = names
+        self.present.update(column for column, _ in self._mapped if column in names)
+
     def row(self, number: int, offset: int | None, raw: bytes | None, get) -> Row:
         """Makes a row; `get(column)` gives a value or `_MISSING`."""
         problem, values = None, []
@@ -61,7 +67,9 @@ class RowMaker:
             values.append(value)
         return (number, offset, raw, problem, *values)
 
-    def broken(self, number: int, offset: int | None, raw: bytes, problem: str) -> Row:
+    def broken(
+        self, number: int, offset: int | None, raw: bytes | None, problem: str
+    ) -> Row:
         """Makes the row of a record that has no values."""
         return (number, offset, raw, problem, *[None] * len(self._mapped))
 
@@ -109,11 +117,11 @@ def csv_rows(
         number, offset, raw, utf8 = source.take()
         if fields is None and problem is None:
             return
-        if not raw.strip():
+        if len(fields or "") < 2 and not raw.strip():  # tabs may be empty fields
             continue
         if header is None and problem is None:
             header = fields
-            maker.known = header
+            maker.header(header)
             position = {name: i for i, name in reversed(list(enumerate(header)))}
             continue
         if problem is None and not utf8:
@@ -137,14 +145,17 @@ def parquet_rows(
 ) -> Iterator[Row]:
     """Yields a row for each record of some row groups; an offset is not known."""
     names = file.schema_arrow.names
-    maker.known = names
+    maker.header(names)
     wanted = {column for column, _ in maker._mapped if column}
     columns = [n for n in names if any(w == n or w.startswith(n + ".") for w in wanted)]
     number = 0
     groups = list(range(start, stop))
     for batch in file.iter_batches(4096, row_groups=groups, columns=columns):
-        for record in batch.to_pylist():
+        for record in _records(batch):
             number += 1
+            if record is None:
+                yield maker.broken(number, None, None, "unreadable_value")
+                continue
             yield maker.row(number, None, None, lambda key, at=record: _lookup(at, key))
 
 
@@ -199,6 +210,20 @@ class _CsvLines:
             if len(self._record) > _MAX_RECORD_LINES or size > MAX_RECORD_BYTES:
                 raise csv.Error("a quote is never closed")
             yield item[2].decode("utf-8", errors="replace") + "\n"
+
+
+def _records(batch: pa.RecordBatch) -> list[dict | None]:
+    """A batch's records; None for one with a value that Python can't hold.
+
+    Such as a string that isn't UTF-8, or a date behind the year 9999.
+    """
+    try:
+        return batch.to_pylist()
+    except (ValueError, OverflowError):
+        if batch.num_rows == 1:
+            return [None]
+    half = batch.num_rows // 2
+    return _records(batch.slice(0, half)) + _records(batch.slice(half))
 
 
 def _lookup(record: dict, column: str) -> Any:

@@ -93,9 +93,10 @@ def _divide_cpu(count: int) -> list[str]:
     devices = [device.name for device in tf.config.list_logical_devices("CPU")]
     if len(devices) != count or tf.config.list_logical_devices("GPU"):
         raise UserError(
-            f"training.logical_cpus asks for {count} devices on the CPU, but TensorFlow "
-            f"already runs with {len(devices)} in this process. Train in a process of "
-            "its own (`reviewbeam train`), or leave training.logical_cpus out."
+            f"training.logical_cpus asks for {count} devices on the CPU, but "
+            f"TensorFlow already runs with {len(devices)} in this process. Train in a "
+            "process of its own (`reviewbeam train`), or leave training.logical_cpus "
+            "out."
         )
     return devices
 

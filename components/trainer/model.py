@@ -68,7 +68,7 @@ def build_classifier(
     if config.pooling == "cls":
         pooled = hidden[:, 0, :]
     else:
-        pooled = _masked_mean(hidden, padding_mask)
+        pooled = masked_mean(hidden, padding_mask)
     logits = dense(dropout(pooled))
     if labels.type == "binary":
         # The sigmoid of -x, and not 1 - sigmoid(x), keeps small probabilities exact.
@@ -100,7 +100,7 @@ def weights_sha256(classifier: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def _masked_mean(hidden, padding_mask):
+def masked_mean(hidden, padding_mask):
     """Averages [batch, length, width] over the real tokens, to [batch, width]."""
     mask = keras.ops.cast(padding_mask, hidden.dtype)[:, :, None]
     total = keras.ops.sum(hidden * mask, axis=1)

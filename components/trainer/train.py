@@ -18,15 +18,11 @@ from reviewbeam.components.common.artifacts import (
     FORMAT,
     MANIFEST,
     RUN_FILE,
-    SUCCESS,
-    add_to_run_record,
     canonical_json,
     describe_files,
     files_below,
     fingerprint,
-    is_done,
     read_manifest,
-    staged_output,
     write_text,
 )
 from reviewbeam.components.common.encoder_directory import (
@@ -40,6 +36,12 @@ from reviewbeam.components.common.model_directory import (
     METADATA,
     VOCABULARY,
     ModelMetadata,
+)
+from reviewbeam.components.common.publishing import (
+    SUCCESS,
+    add_to_run_record,
+    is_done,
+    staged_output,
 )
 from reviewbeam.components.trainer.class_weights import absent_classes, class_weights
 from reviewbeam.components.trainer.dataset import Dataset, check_trainable, open_dataset

@@ -72,7 +72,8 @@ def load_schema(path: str) -> schema_pb2.Schema:
       UserError: it is missing or not a schema.
     """
     try:
-        return tfdv.load_schema_text(path)
+        text = Path(path).read_text(encoding="utf-8")
+        return text_format.Parse(text, schema_pb2.Schema())
     except (OSError, text_format.ParseError, UnicodeDecodeError) as error:
         raise UserError(
             f"schema_rules.schema_file {path!r} can't be read as a schema: {error}. "

@@ -147,7 +147,7 @@ def test_refuses_an_artifact_of_another_kind(brought):
     path = brought / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"kind": "model"}))
 
-    with pytest.raises(UserError, match="is a model; a encoder was expected"):
+    with pytest.raises(UserError, match="is of kind .model.; .encoder. was expected"):
         open_encoder(str(brought))
 
 

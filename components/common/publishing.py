@@ -1,0 +1,181 @@
+"""Outputs that are whole or not there: staging, locks and run records.
+
+An artifact is built in `OUTPUT.staged/` beside its place and renamed into it,
+so that OUTPUT never exists by half. The staging folder is also the lock: its
+`flock` is freed by the kernel when its holder dies.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from reviewbeam.components.common.artifacts import (
+    MANIFEST,
+    RUN_FILE,
+    read_json,
+    read_manifest,
+    write_json,
+)
+from reviewbeam.components.common.errors import BusyError, UserError
+
+SUCCESS = "_SUCCESS"
+_NOT_WRITABLE = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,  # a file where a folder is needed
+)
+
+
+def is_done(output: Path, kind: str, expected: str, *, overwrite: bool = False) -> bool:
+    """Tells whether an output stands complete with the expected fingerprint.
+
+    Raises:
+      UserError: something else is there and `overwrite` is not set, or it is
+        nothing that reviewbeam made.
+    """
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return False
+    if not (output / MANIFEST).is_file():
+        raise UserError(
+            f"The output {str(output)!r} exists and was not made by reviewbeam. "
+            "Choose another --output."
+        )
+    manifest = read_manifest(output, kind)
+    if manifest.get("fingerprint") == expected:
+        return True
+    if overwrite:
+        return False
+    raise UserError(
+        f"The output {str(output)!r} holds a {kind} made from other inputs or another "
+        "config. Choose another --output, or add --overwrite to replace it."
+    )
+
+
+@contextlib.contextmanager
+def staged_output(output: Path, job: str) -> Iterator[Path]:
+    """Yields an empty staging folder that becomes `output` when the block ends.
+
+    A block that fails leaves nothing behind. An older output is replaced.
+
+    Raises:
+      BusyError: another run builds the same output.
+      UserError: the staging folder is someone else's, or can't be written.
+    """
+    output = output.absolute()
+    staging = output.with_name(output.name + ".staged")
+    with writable(staging), folder_lock(staging):
+        leftovers = set(os.listdir(staging))
+        if leftovers and RUN_FILE not in leftovers:
+            raise UserError(
+                f"{str(staging)!r} is needed to build the output and holds files that "
+                "reviewbeam did not write. Move them, or choose another --output."
+            )
+        _clear(staging, last=RUN_FILE)
+        run = RunRecord(job)
+        run.write(staging)
+        try:
+            yield staging
+            run.write(staging, finished=True)
+            (staging / SUCCESS).touch()
+            _replace(staging, output)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+
+
+@dataclasses.dataclass
+class RunRecord:
+    """Times and facts of one run of a job: what may differ between equal runs."""
+
+    job: str
+    name: str = RUN_FILE
+    started: float = dataclasses.field(default_factory=time.time)
+
+    def write(self, directory: Path, *, finished: bool = False, **facts: Any) -> None:
+        """Writes or completes the record, keeping what the job added to it."""
+        path = directory / self.name
+        data = read_json(path) if path.exists() else {}
+        data |= {"job": self.job, "started": _utc(self.started)} | facts
+        if finished:
+            data |= {
+                "finished": _utc(time.time()),
+                "seconds": round(time.time() - self.started, 1),
+            }
+        write_json(path, data)
+
+
+def add_to_run_record(directory: Path, **facts: Any) -> None:
+    """Adds facts (paths, runner, versions, speeds) to an artifact's `run.json`."""
+    path = directory / RUN_FILE
+    write_json(path, read_json(path) | facts)
+
+
+@contextlib.contextmanager
+def writable(path: Path) -> Iterator[None]:
+    """Creates a folder; turns a path that can't be written into one message."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        if error.errno in _NOT_WRITABLE:
+            raise UserError(
+                f"Can't write {error.filename or str(path)!r}: {error.strerror}. "
+                "Choose an --output in a folder that you may write to."
+            ) from None
+        raise
+
+
+@contextlib.contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Holds the only lock on a folder.
+
+    Raises:
+      BusyError: another process holds it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            same = os.fstat(descriptor).st_ino == os.stat(folder).st_ino
+        except (BlockingIOError, FileNotFoundError):
+            same = False
+        if not same:
+            raise BusyError(
+                f"Another run is writing {str(folder)!r}. Wait for its end, or choose "
+                "another --output."
+            )
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _clear(folder: Path, *, last: str) -> None:
+    entries = sorted(folder.iterdir(), key=lambda path: path.name == last)
+    for entry in entries:
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _replace(staging: Path, output: Path) -> None:
+    if not output.exists():
+        os.rename(staging, output)
+        return
+    old = output.with_name(f".{output.name}.replaced.{os.getpid()}")
+    os.rename(output, old)
+    os.rename(staging, output)
+    shutil.rmtree(old)
+
+
+def _utc(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

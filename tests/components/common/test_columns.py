@@ -1,0 +1,138 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reviewbeam.components.common.columns import (
+    REJECTS,
+    concat_batches,
+    from_bytes,
+    review_schema,
+    select_columns,
+    to_bytes,
+    with_columns,
+)
+
+MIXED = pa.schema(
+    [
+        ("number", pa.int64()),
+        ("text", pa.string()),
+        ("raw", pa.binary()),
+        ("flag", pa.bool_()),
+        ("key", pa.binary(4)),
+        ("ids", pa.list_(pa.int32())),
+    ]
+)
+
+
+def _optional(values):
+    return st.none() | values
+
+
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "number": _optional(st.integers(-(2**63), 2**63 - 1)),
+            "text": _optional(st.text(max_size=8)),
+            "raw": _optional(st.binary(max_size=8)),
+            "flag": _optional(st.booleans()),
+            "key": _optional(st.binary(min_size=4, max_size=4)),
+            "ids": _optional(
+                st.lists(_optional(st.integers(-(2**31), 2**31 - 1)), max_size=3)
+            ),
+        }
+    ),
+    max_size=40,
+)
+
+
+def _batch(rows, schema=MIXED):
+    columns = [
+        pa.array([row[field.name] for row in rows], field.type) for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def test_schema_of_reviews():
+    assert review_schema(("product", "text")).names == [
+        *("file", "slice", "row", "byte_offset", "raw", "problem"),
+        *("text", "id", "label", "language", "group"),
+        *("keep.product", "keep.text"),
+    ]
+    assert REJECTS.names == [
+        *("file", "slice", "row", "byte_offset", "rule", "value", "raw")
+    ]
+
+
+@given(rows=ROWS, start=st.integers(0, 40), length=st.integers(0, 40))
+def test_bytes_bring_a_slice_back(rows, start, length):
+    part = _batch(rows).slice(min(start, len(rows)), length)
+    back = from_bytes(to_bytes(part))
+
+    assert back.schema == MIXED
+    assert back.to_pylist() == part.to_pylist() == rows[start : start + length]
+
+
+def test_the_bytes_of_a_slice_bring_its_rows_only():
+    random = np.random.default_rng(0)
+    rows = [
+        {
+            "number": int(random.integers(2**60)),
+            "text": random.bytes(200).hex(),
+            "raw": random.bytes(200),
+            "flag": True,
+            "key": random.bytes(4),
+            "ids": random.integers(2**31, size=100).tolist(),
+        }
+        for _ in range(400)
+    ]
+    whole = _batch(rows)
+    size = len(to_bytes(whole))
+
+    assert size > 400 * 600
+    for start in (0, 199, 395):
+        part = to_bytes(whole.slice(start, 4))
+        assert len(part) < size / 50
+        assert len(part) <= len(to_bytes(_batch(rows[start : start + 4]))) + 64
+
+
+@given(rows=ROWS, cuts=st.lists(st.integers(0, 40), max_size=4))
+def test_concatenated_batches_are_the_rows_in_order(rows, cuts):
+    bounds = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
+    whole = _batch(rows)
+    parts = [
+        whole.slice(start, stop - start)
+        for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
+    ]
+    joined = concat_batches(parts, MIXED)
+
+    assert joined.schema == MIXED
+    assert joined.to_pylist() == rows
+
+
+def test_no_batches_make_an_empty_one():
+    assert concat_batches([], MIXED).num_rows == 0
+    assert concat_batches([], MIXED).schema == MIXED
+
+
+def test_batches_of_another_schema_are_refused():
+    other = pa.RecordBatch.from_pydict({"number": [1]})
+
+    with pytest.raises(pa.ArrowInvalid, match="[Ss]chema"):
+        concat_batches([_batch([]), other], MIXED)
+
+
+def test_with_columns_replaces_in_place_and_adds_at_the_end():
+    batch = pa.RecordBatch.from_pydict({"a": [1, 2], "b": ["x", "y"]})
+    changed = with_columns(batch, c=pa.array([True, False]), a=pa.array([3, 4]))
+
+    assert changed.to_pydict() == {"a": [3, 4], "b": ["x", "y"], "c": [True, False]}
+    assert changed.schema.names == ["a", "b", "c"]
+    assert batch.to_pydict() == {"a": [1, 2], "b": ["x", "y"]}
+
+
+def test_select_columns_in_the_order_asked_for():
+    batch = pa.RecordBatch.from_pydict({"a": [1], "b": ["x"], "c": [None]})
+
+    assert select_columns(batch, ["c", "a"]).to_pydict() == {"c": [None], "a": [1]}

@@ -1,0 +1,54 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from reviewbeam.components.trainer import display as module
+from reviewbeam.components.trainer.display import TrainingDisplay
+from reviewbeam.components.trainer.metrics import ValidationMetrics
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def run(display, clock, steps=4):
+    with display:
+        display.begin(total_steps=10)
+        display.begin_epoch(1, 2)
+        for _ in range(steps):
+            clock[0] += 6
+            display.step(0.5, tokens=900, cells=1000)
+        display.end_epoch(0.25, ValidationMetrics(0.5, 0.8, 0.75))
+
+
+def test_lines_where_there_is_no_terminal(clock):
+    written = io.StringIO()
+    display = TrainingDisplay(Console(file=written, width=200))
+    run(display, clock)
+    assert written.getvalue().splitlines() == [
+        "epoch 1/2, step 2/10: loss 0.500, 0 tokens/s, 0.0% padding, 0:00 left",
+        "epoch 1/2, step 4/10: loss 0.500, 150 tokens/s, 10.0% padding, 0:36 left",
+        "epoch 1/2: training loss 0.2500; validation loss 0.5000, accuracy 0.8000, "
+        "macro F1 0.7500",
+    ]
+    assert display.tokens_per_second == 150
+
+
+def test_a_live_line_on_a_terminal(clock):
+    written = io.StringIO()
+    run(TrainingDisplay(Console(file=written, width=200, force_terminal=True)), clock)
+    assert "4/10" in written.getvalue()
+    assert "macro F1 0.7500" in written.getvalue()
+    assert "left" not in written.getvalue()
+
+
+def test_quiet_shows_nothing(clock):
+    written = io.StringIO()
+    display = TrainingDisplay(Console(file=written), quiet=True)
+    run(display, clock)
+    assert written.getvalue() == ""
+    assert display.tokens_per_second == 150

@@ -1,0 +1,35 @@
+"""Beam's options, from arguments and from a file."""
+
+import pytest
+
+from reviewbeam.components.common.errors import UserError
+from reviewbeam.pipelines.options import beam_options
+
+
+def test_the_embedded_runner_is_named_by_default():
+    assert beam_options([], None).get_all_options()["runner"] == "FnApiRunner"
+
+
+def test_a_file_and_arguments(tmp_path):
+    path = tmp_path / "beam.yaml"
+    path.write_text(
+        "runner: FlinkRunner\nparallelism: 2\nexperiments: [a, b]\nstreaming: false\n"
+        "environment_config: {command: /boot}\n"
+    )
+    options = beam_options(["--parallelism=4"], str(path)).get_all_options()
+    assert options["runner"] == "FlinkRunner"
+    assert options["parallelism"] == 4
+    assert options["experiments"] == ["a", "b"]
+    assert options["environment_config"] == '{"command": "/boot"}'
+
+
+def test_an_unknown_option_in_a_file(tmp_path):
+    path = tmp_path / "beam.yaml"
+    path.write_text("paralelism: 2\n")
+    with pytest.raises(UserError, match="did you mean '--parallelism'"):
+        beam_options([], str(path))
+
+
+def test_a_value_of_the_wrong_kind():
+    with pytest.raises(UserError, match="invalid int value: 'two'"):
+        beam_options(["--direct_num_workers=two"], None)

@@ -1,0 +1,229 @@
+"""Scores: every row once, the same whatever surrounds it, and only what is new."""
+
+import gzip
+import json
+import shutil
+
+import keras
+import keras_hub  # noqa: F401  (the layers of model.keras)
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import tensorflow as tf
+
+from reviewbeam.components.common.model_directory import open_model
+from reviewbeam.components.inference import parts
+from reviewbeam.components.tokenization.tokenizer import Tokenizer
+from reviewbeam.pipelines import score as score_job
+from reviewbeam.pipelines.predict import predict
+from tests.pipelines.conftest import SAMPLE
+
+
+def _read(scores):
+    return pd.read_parquet(scores).set_index("id").sort_index()
+
+
+def _probabilities(frame):
+    return np.stack(frame["probabilities"].to_list())
+
+
+def _manifest(scores):
+    ((_, version),) = json.loads((scores / "_manifest.json").read_text())[
+        "versions"
+    ].items()
+    return version
+
+
+def _write(path, records):
+    path.parent.mkdir(exist_ok=True)
+    lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    data = lines.encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
+@pytest.fixture
+def run_score(command, write_config, configs, model, tmp_path):
+    """Returns a function that scores a glob into a folder: code, stdout, stderr."""
+
+    def run(glob, output="scores", **changes):
+        config = write_config(configs["score"] | changes)
+        return command(
+            "score", "--config", config, "--model", model, "--input", glob,
+            "--output", tmp_path / output,
+        )  # fmt: skip
+
+    return run
+
+
+def test_every_new_arrival_has_a_score(scores, arrivals):
+    frame = _read(scores)
+    assert sorted(frame.index) == sorted(record["id"] for record in arrivals)
+    by_id = {record["id"]: record for record in arrivals}
+    for row in frame.itertuples():
+        assert row.product == by_id[row.Index]["product"]
+        assert row.language == by_id[row.Index]["language"]
+        best = int(np.argmax(row.probabilities))
+        assert row.label == ["negative", "neutral", "positive"][best]
+        assert row.score == row.probabilities[best]
+    np.testing.assert_allclose(_probabilities(frame).sum(1), 1, atol=1e-6)
+    (entry,) = _manifest(scores)["files"]
+    assert (entry["rows"], entry["written"], entry["rejected"]) == (100, 100, {})
+    assert not (scores / "_staged").exists()
+
+
+def test_scores_differ_between_texts(scores):
+    assert _probabilities(_read(scores)).std(axis=0).min() > 1e-4
+
+
+def test_another_folder_gets_the_same_bytes(run_score, scores, tmp_path):
+    assert run_score(SAMPLE / "new_arrivals.jsonl", "again")[0] == 0
+    for path in scores.rglob("*"):
+        if path.is_file() and path.name != "_run.json":
+            other = tmp_path / "again" / path.relative_to(scores)
+            assert other.read_bytes() == path.read_bytes(), path
+
+
+def test_a_score_depends_on_nothing_but_the_text(
+    run_score, scores, arrivals, model, tmp_path
+):
+    expected = _read(scores)
+    _write(tmp_path / "in" / "reversed.jsonl", arrivals[::-1])
+    settings = {
+        "inference": {"batch_tokens": 150, "chunk_rows": 7},
+        "slice_bytes": 1500,
+    }
+    assert run_score(tmp_path / "in" / "*.jsonl", **settings)[0] == 0
+    frame = _read(tmp_path / "scores")
+    np.testing.assert_allclose(
+        _probabilities(frame), _probabilities(expected), atol=1e-5, rtol=0
+    )
+    assert (frame["label"] == expected["label"]).all()
+
+    texts = [record["text"] for record in arrivals]
+    answers = predict(model, texts) + predict(model, texts[:1])
+    for record, answer in zip([*arrivals, arrivals[0]], answers, strict=True):
+        row = expected.loc[record["id"]]
+        assert answer.label == row["label"]
+        np.testing.assert_allclose(
+            list(answer.probabilities.values()), row["probabilities"], atol=1e-5
+        )
+
+
+def test_keras_file_and_saved_model_agree_at_any_padding(scores, arrivals, model):
+    directory = open_model(str(model))
+    texts = pa.array([record["text"] for record in arrivals])
+    tokens = Tokenizer(directory.vocabulary, directory.metadata.text).encode(texts)
+    keras_model = keras.models.load_model(model / "model.keras")
+    signature = tf.saved_model.load(directory.saved_model).signatures["serving_default"]
+    expected = _read(scores)
+    token_ids = tokens["token_ids"].to_pylist()
+    for record, ids in zip(arrivals[:30], token_ids[:30], strict=True):
+        for padding in (0, 9):
+            padded = np.array([ids + [1] * padding], np.int32)
+            mask = (np.arange(padded.shape[1]) < len(ids)).astype(np.int32)[None]
+            of_signature = signature(
+                token_ids=tf.constant(padded), padding_mask=tf.constant(mask)
+            )["probabilities"].numpy()
+            of_keras = keras_model({"token_ids": padded, "padding_mask": mask}).numpy()
+            wanted = expected.loc[record["id"]]["probabilities"]
+            np.testing.assert_allclose(of_signature[0], wanted, atol=1e-5)
+            np.testing.assert_allclose(of_keras[0], wanted, atol=1e-5)
+
+
+def test_only_new_and_changed_files_are_scored(run_score, arrivals, tmp_path):
+    folder = tmp_path / "in"
+    _write(folder / "a.jsonl", arrivals[:40])
+    assert run_score(folder / "*.jsonl")[0] == 0
+    first = {p: p.stat().st_mtime_ns for p in tmp_path.glob("scores/model_version=*/*")}
+
+    code, out, _ = run_score(folder / "*.jsonl")
+    assert code == 0
+    assert "0 rows read from 0 new files" in out
+    after = {p: p.stat().st_mtime_ns for p in tmp_path.glob("scores/model_version=*/*")}
+    assert after == first
+
+    _write(folder / "b.jsonl.gz", arrivals[40:])
+    _write(folder / "a.jsonl", arrivals[:30])
+    assert run_score(folder / "*.jsonl*")[0] == 0
+    ids = pd.read_parquet(tmp_path / "scores")["id"]
+    expected = [r["id"] for r in arrivals[:30] + arrivals[40:]]
+    assert sorted(ids) == sorted(expected)
+    parts_on_disk = {p.name for p in tmp_path.glob("scores/model_version=*/*")}
+    listed = [p for e in _manifest(tmp_path / "scores")["files"] for p in e["parts"]]
+    assert sorted(parts_on_disk) == sorted(listed)
+
+
+def test_broken_rows_leave_as_rejects(run_score, arrivals, tmp_path):
+    shutil.copy(SAMPLE / "broken.jsonl", tmp_path / "broken.jsonl")
+    code, out, _ = run_score(tmp_path / "broken.jsonl", slice_bytes=1024)
+    assert code == 0
+    rejects = pd.read_parquet(next(tmp_path.glob("scores/_rejects/*")))
+    (entry,) = _manifest(tmp_path / "scores")["files"]
+    assert entry["rows"] == 35 == len(rejects) + entry["written"]
+    assert sum(entry["rejected"].values()) == len(rejects)
+    raw = (SAMPLE / "broken.jsonl").read_bytes().split(b"\n")
+    for row in rejects.itertuples():
+        assert row.raw == raw[row.row - 1].removesuffix(b"\r")
+    assert "rejected, malformed_json" in out
+
+
+def test_a_damaged_file_is_left_out_and_named(run_score, arrivals, tmp_path):
+    _write(tmp_path / "in" / "good.jsonl", arrivals[:20])
+    _write(tmp_path / "in" / "cut.jsonl.gz", arrivals[20:])
+    whole = (tmp_path / "in" / "cut.jsonl.gz").read_bytes()
+    (tmp_path / "in" / "cut.jsonl.gz").write_bytes(whole[:-20])
+    code, _, err = run_score(tmp_path / "in" / "*")
+    assert code == 1
+    assert "cut.jsonl.gz is damaged" in err and "Traceback" not in err
+    assert len(pd.read_parquet(tmp_path / "scores")) == 20
+
+    (tmp_path / "in" / "cut.jsonl.gz").write_bytes(whole)
+    assert run_score(tmp_path / "in" / "*")[0] == 0
+    assert len(pd.read_parquet(tmp_path / "scores")) == 100
+
+
+def test_a_rerun_takes_over_what_was_staged(run_score, tmp_path, monkeypatch):
+    """A run that dies has lost nothing of the chunks that it had finished."""
+    written = []
+    real = parts.write_part
+
+    def dies_at_the_fourth(directory, record, *rest):
+        if len(written) == 3:
+            raise OSError("the machine went away")
+        written.append(record.chunk)
+        real(directory, record, *rest)
+
+    settings = {"inference": {"chunk_rows": 10, "batch_tokens": 4096}}
+    monkeypatch.setattr(score_job, "write_part", dies_at_the_fourth)
+    code, _, err = run_score(SAMPLE / "new_arrivals.jsonl", **settings)
+    assert code == 1 and "the machine went away" in err
+    assert not list(tmp_path.glob("scores/model_version=*"))
+
+    again = []
+
+    def counts(directory, record, *rest):
+        again.append(record.chunk)
+        real(directory, record, *rest)
+
+    monkeypatch.setattr(score_job, "write_part", counts)
+    assert run_score(SAMPLE / "new_arrivals.jsonl", **settings)[0] == 0
+    assert len(again) == 7 and not set(again) & set(written)
+    assert len(pd.read_parquet(tmp_path / "scores")) == 100
+
+
+def test_too_many_rejects_publish_nothing(run_score, tmp_path):
+    rules = {"max_reject_fraction": 0.1}
+    code, _, err = run_score(SAMPLE / "broken.jsonl", rules=rules)
+    assert code == 3
+    assert "of 35 new rows are rejects" in err
+    assert not list(tmp_path.glob("scores/model_version=*"))
+
+
+def test_a_foreign_folder_is_left_alone(run_score, tmp_path):
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores" / "thesis.txt").write_text("mine")
+    code, _, err = run_score(SAMPLE / "new_arrivals.jsonl")
+    assert code == 2
+    assert "was not made by reviewbeam" in err
+    assert [p.name for p in (tmp_path / "scores").iterdir()] == ["thesis.txt"]
