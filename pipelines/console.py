@@ -117,6 +117,11 @@ def say_dataset(manifest: dict[str, Any], output: Path) -> None:
             for name, split in manifest["splits"].items()
         ],
     )
+    values = manifest["label_values"]
+    if values["unknown"]:
+        say(f"  labels outside of the mapping: {values['unknown']}")
+    if never := [value for value, rows in values["mapped"].items() if not rows]:
+        say(f"  labels of the mapping that no review has: {never}")
     for anomaly in manifest["anomalies"]:
         say(f"  anomaly: {anomaly}")
     say(f"  in {output}" + (", rejects in its rejects/" if rejected else ""))
@@ -143,7 +148,8 @@ def say_scores(report: Any, output: Path) -> None:
     rejected = _total(report.scored, "rejected")
     say(
         f"Scores: {rows} rows read from {len(report.scored)} new files; {written} "
-        f"scored, {rejected.total()} rejected; {report.known} files were scored before"
+        f"scored, {rejected.total()} rejected; {report.known} files had been scored "
+        f"before; {report.total} scores in all"
     )
     _say_rules("rejected", rejected)
     say(f"  in {output}/model_version={report.version}")

@@ -14,6 +14,8 @@ from reviewbeam.components.examples.write import ShardInfo
 from reviewbeam.components.ingestion.files import CorpusFile
 from reviewbeam.components.ingestion.read import SliceSummary
 
+_UNKNOWN_LABELS = 20  # values listed in the manifest
+
 
 def refuse_damaged(files: list[CorpusFile], summaries: list[SliceSummary]) -> None:
     """Stops at a file whose bytes end or break before its content does.
@@ -92,8 +94,26 @@ def check_rejects(config: PrepareConfig, inputs: list[dict[str, Any]]) -> None:
         )
 
 
+def describe_labels(
+    config: PrepareConfig, counts: Iterable[tuple[str, int]]
+) -> dict[str, dict[str, int]]:
+    """Says which values the label column held, and which the mapping waits for.
+
+    Returns:
+      `mapped`: value of the mapping -> usable rows, 0 for one never met; and
+      `unknown`: the commonest other values -> rows.
+    """
+    found = Counter(dict(counts))
+    mapping = config.labels.class_index()
+    unknown = Counter({v: n for v, n in sorted(found.items()) if v not in mapping})
+    return {
+        "mapped": {value: found[value] for value in mapping},
+        "unknown": dict(unknown.most_common(_UNKNOWN_LABELS)),
+    }
+
+
 def check_classes(
-    config: PrepareConfig, splits: dict[str, Any], inputs: list[dict[str, Any]]
+    config: PrepareConfig, splits: dict[str, Any], label_values: dict[str, Any]
 ) -> None:
     """Refuses a class that no review has: the mapping, or the column, is wrong.
 
@@ -104,14 +124,14 @@ def check_classes(
     missing = [name for name in config.labels.names if not found[name]]
     if not missing:
         return
-    rejected = sum((Counter(item["rejected"]) for item in inputs), Counter())
     index = config.labels.class_index()
     values = [v for v, place in index.items() if config.labels.names[place] in missing]
+    met = {v: n for v, n in label_values["mapped"].items() if n}
     raise UserError(
-        f"No usable review has the label {listing(missing)}. The column "
-        f"{config.columns.label!r} would have to hold {listing(values)}. Examples "
-        f"found: {dict(found)}; rows rejected, by rule: {dict(rejected)}. Correct "
-        "labels.mapping, labels.names or columns.label."
+        f"No usable review has the label {listing(missing)}: the column "
+        f"{config.columns.label!r} would have to hold {listing(values)}. It held "
+        f"{met | label_values['unknown']}. Correct labels.mapping, labels.names or "
+        "columns.label."
     )
 
 

@@ -37,6 +37,7 @@ from reviewbeam.pipelines.dataset_manifest import (
     account,
     check_classes,
     check_rejects,
+    describe_labels,
     describe_split,
     refuse_damaged,
     with_empty_shards,
@@ -131,9 +132,16 @@ def _run_pipeline(
             | "SumOutcomes" >> beam.CombinePerKey(sum)
             | "ListOutcomes" >> beam.combiners.ToList()
         )
+        labels = (
+            checked.labels
+            # (label value, rows)
+            | "SumLabels" >> beam.CombinePerKey(sum)
+            | "ListLabels" >> beam.combiners.ToList()
+        )
         shards = written.shards | "ListShards" >> beam.combiners.ToList()
         _ = summaries | "TellSummaries" >> beam.Map(_tell, work / "summaries.json")
         _ = outcomes | "TellOutcomes" >> beam.Map(_tell, work / "outcomes.json")
+        _ = labels | "TellLabels" >> beam.Map(_tell, work / "labels.json")
         _ = shards | "TellShards" >> beam.Map(_tell, work / "shards.json")
         _ = (
             written.features
@@ -151,9 +159,9 @@ def _settle(
 ) -> tuple[dict[str, Any], list[str]]:
     """Checks what the workers told; returns the manifest's facts and files."""
     work = staging / _WORK
-    read, settled, wrote = (
+    read, settled, wrote, labels = (
         artifacts.read_json(work / f"{what}.json")
-        for what in ("summaries", "outcomes", "shards")
+        for what in ("summaries", "outcomes", "shards", "labels")
     )
     summaries = [SliceSummary(**item) for item in read]
     outcomes = {(file, outcome): rows for (file, outcome), rows in settled}
@@ -164,7 +172,8 @@ def _settle(
     check_rejects(config, inputs)
     shards = with_empty_shards(shards, staging, partitions)
     splits = {split: describe_split(split, shards, config) for split in SPLITS}
-    check_classes(config, splits, inputs)
+    label_values = describe_labels(config, labels)
+    check_classes(config, splits, label_values)
     anomalies = _check_statistics(config, staging)
     rejects = sorted((staging / REJECTS).iterdir())
     for path in rejects:
@@ -179,6 +188,7 @@ def _settle(
         "columns": config.columns.model_dump(mode="json"),
         "vocabulary_sha256": encoder.vocabulary_sha256,
         "splits": splits,
+        "label_values": label_values,
         "inputs": inputs,
         "anomalies": [str(anomaly) for anomaly in anomalies],
     }

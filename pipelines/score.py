@@ -42,6 +42,7 @@ class ScoreReport:
     version: str  # name of the partition: the model and all that changes bytes
     scored: list[dict[str, Any]]  # manifest entries of the files scored now
     known: int  # files that had been scored before
+    total: int  # scores that the output holds of this version
     damaged: dict[str, str]  # path -> what is wrong; nothing of it was published
 
 
@@ -60,13 +61,17 @@ def score(
     settings = _settings(config, directory)
     with ScoresFolder(output, settings).locked() as folder:
         new = [file for file in files if not folder.has(file)]
-        report = ScoreReport(folder.version, [], len(files) - len(new), {})
+        report = ScoreReport(
+            folder.version, [], len(files) - len(new), folder.total(), {}
+        )
         if new:
             summaries = _run_pipeline(config, directory, new, folder.staging, options)
             broken = _damage(new, summaries)
             whole = [file for file in new if file.path not in broken]
             entries = folder.publish(config, whole, summaries)
-            report = dataclasses.replace(report, scored=entries, damaged=broken)
+            report = dataclasses.replace(
+                report, scored=entries, total=folder.total(), damaged=broken
+            )
         folder.finish(
             model=str(model.absolute()),
             runner=options.get_all_options()["runner"],

@@ -89,6 +89,10 @@ class ScoresFolder:
         entry = self._entries.get(file.name)
         return entry is not None and entry["sha256"] == file.sha256
 
+    def total(self) -> int:
+        """Returns the number of scores that the manifest lists of this version."""
+        return sum(entry["written"] for entry in self._entries.values())
+
     def publish(
         self,
         config: ScoreConfig,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 
 import orjson
@@ -21,7 +22,9 @@ from reviewbeam.components.common.job_configs import LabelRules, RecordRules
 # A character that shows: neither white space nor control, format or private use.
 _VISIBLE = r"[^\p{C}\p{Z}\s]"
 _VALUE_CHARACTERS = 200  # of a wrong label or language in a reject
-_RULES_ON_A_VALUE = ("label_unknown", "language_not_allowed")
+LABEL_UNKNOWN = "label_unknown"
+_RULES_ON_A_VALUE = (LABEL_UNKNOWN, "language_not_allowed")
+_UNKNOWN_LABELS = 20  # counted in a batch, so that free text can't flood the counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +79,7 @@ class ReviewRules:
         if self.labels is not None:
             label = columns["label"]
             yield "label_missing", pc.or_kleene(pc.is_null(label), pc.equal(label, ""))
-            yield "label_unknown", pc.is_null(class_indices(label, self.labels))
+            yield LABEL_UNKNOWN, pc.is_null(class_indices(label, self.labels))
 
 
 def class_indices(labels: pa.Array, rules: LabelRules) -> pa.Array:
@@ -90,6 +93,14 @@ def count_rules(rejects: pa.RecordBatch) -> dict[str, int]:
     """Returns how often each rule was broken."""
     counts = pc.value_counts(rejects.column("rule")).to_pylist()
     return {item["values"]: item["counts"] for item in counts}
+
+
+def count_labels(reviews: pa.RecordBatch, rejects: pa.RecordBatch) -> dict[str, int]:
+    """Counts the label values of usable rows, and the commonest unknown ones."""
+    unknown = rejects.filter(pc.equal(rejects.column("rule"), LABEL_UNKNOWN))
+    known = Counter(reviews.column("label").to_pylist())
+    values = Counter(unknown.column("value").to_pylist()).most_common(_UNKNOWN_LABELS)
+    return {label: rows for label, rows in [*known.items(), *values] if label}
 
 
 def _rejects(batch: pa.RecordBatch, rule: pa.Array) -> pa.RecordBatch:

@@ -20,7 +20,11 @@ from reviewbeam.components.common.columns import (
     to_bytes,
     with_columns,
 )
-from reviewbeam.components.validation.rules import ReviewRules, count_rules
+from reviewbeam.components.validation.rules import (
+    ReviewRules,
+    count_labels,
+    count_rules,
+)
 
 # What the reader of a reject sees: places in the file, not in a slice of it.
 PUBLISHED_REJECTS = pa.schema([field for field in REJECTS if field.name != "slice"])
@@ -30,8 +34,9 @@ PUBLISHED_REJECTS = pa.schema([field for field in REJECTS if field.name != "slic
 class ValidateReviews(beam.PTransform):
     """Rows as they were read -> usable reviews, rejects and their counts.
 
-    Returns the collections `reviews` and `rejects` (RecordBatches) and `outcomes`
-    (((file, `rejected.<rule>`), rows)).
+    Returns the collections `reviews` and `rejects` (RecordBatches), `outcomes`
+    (((file, `rejected.<rule>`), rows)) and `labels` ((label value, rows), of usable
+    rows and of those with an unknown label).
     """
 
     rules: ReviewRules
@@ -39,7 +44,7 @@ class ValidateReviews(beam.PTransform):
     def expand(self, batches: beam.PCollection[pa.RecordBatch]):
         """Applies `ReviewRules.apply` to each batch."""
         return batches | "ApplyRules" >> beam.ParDo(_Validate(self.rules)).with_outputs(
-            "rejects", "outcomes", main="reviews"
+            "rejects", "outcomes", "labels", main="reviews"
         )
 
 
@@ -55,6 +60,8 @@ class _Validate(beam.DoFn):
             for rule, count in count_rules(rejects).items():
                 outcome = ((file, f"rejected.{rule}"), count)
                 yield beam.pvalue.TaggedOutput("outcomes", outcome)
+        for label in count_labels(reviews, rejects).items():
+            yield beam.pvalue.TaggedOutput("labels", label)
         if reviews.num_rows:
             yield reviews
 

@@ -126,7 +126,7 @@ def test_a_class_that_no_label_leads_to(refused):
             "positive": "positive",
         }
 
-    refused("'neutral'", "'netural'", "label_unknown", change=change)
+    refused("'neutral'", "'netural'", "{'negative': 179", change=change)
 
 
 def test_a_mapping_to_an_unknown_class(refused):

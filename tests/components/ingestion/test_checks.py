@@ -1,0 +1,80 @@
+import bz2
+import gzip
+
+import pytest
+import zstandard
+
+from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.job_configs import (
+    CorpusConfig,
+    LabelRules,
+    PrepareConfig,
+)
+from reviewbeam.components.ingestion.checks import (
+    check_columns,
+    check_magic,
+    mapped_columns,
+)
+
+HEADS = {
+    "none": b'{"text": "x"}\n',
+    "gzip": gzip.compress(b"x"),
+    "bz2": bz2.compress(b"x"),
+    "zstd": zstandard.compress(b"x"),
+    "parquet": b"PAR1\x15\x04",
+}
+
+
+def test_mapped_columns_by_their_config_key():
+    columns = {"text": "t", "id": "i", "label": "l", "language": "g", "keep": ["a"]}
+    assert mapped_columns(CorpusConfig(columns={"text": "t"})) == {"columns.text": "t"}
+    config = PrepareConfig(
+        encoder="e",
+        columns=columns,
+        labels=LabelRules(type="binary", names=("no", "yes")),
+        split={"group_by": "product"},
+    )
+
+    assert mapped_columns(config) == {
+        "columns.text": "t",
+        "columns.id": "i",
+        "columns.label": "l",
+        "columns.language": "g",
+        "split.group_by": "product",
+        "columns.keep.a": "a",
+    }
+
+
+@pytest.mark.parametrize("found", HEADS)
+@pytest.mark.parametrize("said", HEADS)
+def test_a_file_is_what_its_name_says(said, found):
+    file_format = "parquet" if said == "parquet" else "csv"
+    compression = "none" if said == "parquet" else said
+    if said == found:
+        check_magic("f", HEADS[found], file_format, compression)
+        return
+    with pytest.raises(UserError) as error:
+        check_magic("f", HEADS[found], file_format, compression)
+    if said == "none":
+        expected = f"f is a {found} file, though its name or format: says plain csv."
+    else:
+        expected = f"f is no {said} file, though its name or format: says so"
+    assert expected in str(error.value)
+
+
+def test_an_empty_file_is_no_compressed_one():
+    check_magic("f", b"", "jsonl", "none")
+    with pytest.raises(UserError, match="f is no gzip file.*begins with b''"):
+        check_magic("f", b"", "jsonl", "gzip")
+
+
+def test_a_column_in_no_row_names_the_nearest():
+    mapped = {"columns.text": "text", "columns.keep.prodct": "prodct"}
+    check_columns("f", mapped, ["prodct", "text"], ["text", "prodct"])
+
+    with pytest.raises(UserError) as error:
+        check_columns("f", mapped, ["text"], ["text", "product"])
+    assert str(error.value) == (
+        "f has no column 'prodct', which columns.keep.prodct names (did you mean "
+        "'product'?). Its columns: 'text', 'product'."
+    )

@@ -1,0 +1,178 @@
+import bz2
+import gzip
+import io
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reviewbeam.components.ingestion import lines
+from reviewbeam.components.ingestion.lines import (
+    DamagedFileError,
+    open_binary,
+    read_blocks,
+    read_lines,
+    read_slice_lines,
+)
+
+PACKERS = {
+    "gzip": gzip.compress,
+    "bz2": bz2.compress,
+    "zstd": zstandard.ZstdCompressor().compress,
+}
+CONTENT = b"".join(b"line %d of some review\n" % number for number in range(40))
+# Few different bytes, so that line ends are frequent.
+TEXT = st.lists(st.sampled_from([b"\n", b"\r", b"a", b"\xff", b"bcd"])).map(b"".join)
+
+
+def _expected(content):
+    """Offset and content of each line, by plain splitting."""
+    found, offset = [], 0
+    for line in content.split(b"\n"):
+        found.append((offset, line))
+        offset += len(line) + 1
+    if not found[-1][1]:
+        found.pop()  # what is behind the last \n is no line
+    return found
+
+
+def _unpacked(data, compression, block_bytes=None, monkeypatch=None):
+    if block_bytes:
+        monkeypatch.setattr(lines, "BLOCK_BYTES", block_bytes)
+    return b"".join(read_blocks(io.BytesIO(data), compression))
+
+
+@given(content=TEXT | st.binary(), cuts=st.lists(st.integers(0, 200)))
+def test_lines_do_not_depend_on_the_blocks(content, cuts):
+    bounds = [0, *sorted(min(cut, len(content)) for cut in cuts), len(content)]
+    blocks = [content[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+
+    assert list(read_lines(blocks)) == _expected(content)
+
+
+@given(content=TEXT)
+def test_lines_are_those_that_python_reads(content):
+    assert [line for _, line in read_lines([content])] == [
+        line.removesuffix(b"\n") for line in io.BytesIO(content)
+    ]
+
+
+def test_only_line_feeds_end_a_line():
+    content = "a\rb\r\nc\x0bd\x0ce\x85f\u2028g\n".encode()
+
+    assert list(read_lines([content], 100)) == [
+        (100, b"a\rb\r"),
+        (105, "c\x0bd\x0ce\x85f\u2028g".encode()),
+    ]
+
+
+@given(content=TEXT | st.binary(), cuts=st.sets(st.integers(0, 200)))
+def test_slices_hold_each_line_once(content, cuts):
+    bounds = sorted({0, len(content), *(min(cut, len(content)) for cut in cuts)})
+    if len(bounds) == 1:
+        bounds = [0, 0]
+    found = []
+    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        part = list(read_slice_lines(io.BytesIO(content), start, stop))
+        assert all(start <= offset < stop for offset, _ in part)
+        found += part
+
+    assert found == _expected(content)
+
+
+@pytest.mark.parametrize("size", [9, 10, 11, 12, 25, 31])
+def test_a_giant_line_is_given_by_its_start(monkeypatch, size):
+    monkeypatch.setattr(lines, "MAX_RECORD_BYTES", 10)
+    content = b"short\n" + b"x" * size + b"\nlast"
+    cut = b"x" * min(size, 11)  # one byte more than is allowed tells that it is long
+    expected = [(0, b"short"), (6, cut), (7 + size, b"last")]
+
+    for block in (1, 4, 100):
+        blocks = [content[i : i + block] for i in range(0, len(content), block)]
+        assert list(read_lines(blocks)) == expected
+    assert list(read_lines([content[:-5]]))[-1] == (6, cut)
+
+
+def test_a_giant_line_does_not_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(lines, "MAX_RECORD_BYTES", 10)
+    given_blocks = 0
+
+    def blocks():
+        nonlocal given_blocks
+        for _ in range(10_000):
+            given_blocks += 1
+            yield bytes(1000)
+
+    ((offset, line),) = read_lines(blocks())
+    assert (offset, line, given_blocks) == (0, bytes(11), 10_000)
+
+
+def test_plain_content_comes_as_it_is(tmp_path):
+    path = tmp_path / "plain.gz"  # the name alone says nothing
+    path.write_bytes(CONTENT)
+
+    with open_binary(str(path)) as source:
+        assert b"".join(read_blocks(source, "none")) == CONTENT
+
+
+@pytest.mark.parametrize("block_bytes", [1, 7, 10**6])
+@pytest.mark.parametrize("compression", PACKERS)
+def test_compressed_streams_follow_each_other(monkeypatch, compression, block_bytes):
+    pack = PACKERS[compression]
+    data = pack(CONTENT) + pack(b"") + pack(b"more\n")
+
+    found = _unpacked(data, compression, block_bytes, monkeypatch)
+    assert found == CONTENT + b"more\n"
+
+
+@pytest.mark.parametrize("block_bytes", [1, 7, 10**6])
+@pytest.mark.parametrize("compression", PACKERS)
+def test_zeros_between_and_behind_streams_are_padding(
+    monkeypatch, compression, block_bytes
+):
+    pack = PACKERS[compression]
+    data = pack(CONTENT) + bytes(9) + pack(b"more\n") + bytes(1000)
+
+    found = _unpacked(data, compression, block_bytes, monkeypatch)
+    assert found == CONTENT + b"more\n"
+
+
+@pytest.mark.parametrize("compression", PACKERS)
+def test_a_stream_cut_short_at_any_place_is_damaged(compression):
+    pack = PACKERS[compression]
+    first, second = pack(CONTENT), pack(b"more\n")
+    data = first + second
+
+    for size in range(1, len(data)):
+        if size == len(first):  # the whole first stream: nothing tells of the second
+            continue
+        with pytest.raises(DamagedFileError, match=f"its {compression} data (ends|is)"):
+            _unpacked(data[:size], compression)
+
+
+@pytest.mark.parametrize("compression", PACKERS)
+def test_what_came_before_the_damage_is_given(compression):
+    data = PACKERS[compression](CONTENT) + PACKERS[compression](b"more\n")[:-3]
+    blocks = read_blocks(io.BytesIO(data), compression)
+
+    found = b""
+    with pytest.raises(DamagedFileError):
+        for block in blocks:
+            found += block
+    assert found.startswith(CONTENT)
+
+
+@pytest.mark.parametrize("compression", PACKERS)
+@pytest.mark.parametrize("rest", [b"\n", b"rubbish", b"\0\0rubbish"])
+def test_anything_else_behind_a_stream_is_damage(compression, rest):
+    with pytest.raises(DamagedFileError):
+        _unpacked(PACKERS[compression](CONTENT) + rest, compression)
+
+
+def test_a_wrong_checksum_is_damage():
+    data = bytearray(gzip.compress(CONTENT))
+    data[-5] ^= 1
+
+    with pytest.raises(DamagedFileError, match="gzip data is broken"):
+        _unpacked(bytes(data), "gzip")
