@@ -71,7 +71,7 @@ class Step:
 
 def say(text: str = "") -> None:
     """Prints a line of the result."""
-    _out.print(text, markup=False)
+    _out.print(text.encode("utf-8", errors="replace").decode(), markup=False)
 
 
 def note(text: str) -> None:
@@ -81,7 +81,7 @@ def note(text: str) -> None:
 
 def say_json(data: Any) -> None:
     """Prints the line for programs."""
-    sys.stdout.write(json.dumps(data, sort_keys=True, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(data, sort_keys=True) + "\n")
 
 
 def say_table(header: list[str], rows: list[list[Any]]) -> None:

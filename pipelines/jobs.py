@@ -107,9 +107,7 @@ def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
 
 
 def _predict(arguments: argparse.Namespace) -> tuple[Any, int]:
-    texts = arguments.text or [line.rstrip("\n") for line in sys.stdin]
-    if not texts:
-        return [], 0
+    texts = arguments.text or _lines_of_standard_input()
     from reviewbeam.pipelines.predict import predict
 
     predictions = predict(Path(arguments.model), texts)
@@ -155,6 +153,11 @@ _JOBS = {
     "predict": _predict,
     "run": _run,
 }
+
+
+def _lines_of_standard_input() -> list[str]:
+    lines = sys.stdin.buffer.read().removesuffix(b"\n").split(b"\n")
+    return [line.decode("utf-8", errors="surrogateescape") for line in lines]
 
 
 def _set(arguments: argparse.Namespace) -> list[str]:

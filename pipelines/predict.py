@@ -64,14 +64,27 @@ def predict(model: Path, texts: Sequence[str]) -> list[Prediction]:
     return [answers[row] for row in range(len(texts))]
 
 
+def _is_unicode(text: str) -> bool:
+    """Tells bytes that Python let through in a text, as lone surrogates."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _rows(texts: Sequence[str]) -> pa.RecordBatch:
     schema = review_schema(())
+    valid = [text if _is_unicode(text) else None for text in texts]
     given = {
         "file": ["predict"] * len(texts),
         "slice": [0] * len(texts),
         "row": range(len(texts)),
-        "raw": [text.encode("utf-8", errors="replace") for text in texts],
-        "text": texts,
+        "raw": [text.encode("utf-8", errors="surrogateescape") for text in texts],
+        "problem": [None if is_text else "invalid_utf8" for is_text in valid],
+        "text": [
+            t if is_text else None for t, is_text in zip(texts, valid, strict=True)
+        ],
     }
     nothing = [None] * len(texts)
     return pa.RecordBatch.from_arrays(

@@ -2,6 +2,7 @@
 
 import copy
 import gzip
+import io
 import json
 import os
 import subprocess
@@ -299,6 +300,15 @@ def test_predict_answers_each_text_in_order(command, model, monkeypatch):
     assert answers[1]["label"] is None and answers[1]["reject"] == "text_empty"
     assert answers[0]["label"] in ("negative", "neutral", "positive")
     assert sum(answers[0]["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+
+
+def test_predict_reads_lines_of_any_bytes(command, model, monkeypatch):
+    lines = b"gut\nschlecht\r\n" + b"caf\xe9\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines)))
+    code, out, _ = command("predict", "--model", model, "--json")
+    answers = json.loads(out)
+    assert code == 0
+    assert [answer["reject"] for answer in answers] == [None, None, "invalid_utf8"]
 
 
 def test_the_processor_guard_stands_in_every_process(tmp_path):

@@ -14,10 +14,12 @@ import tensorflow as tf
 
 from reviewbeam.components.common.model_directory import open_model
 from reviewbeam.components.inference import parts
+from reviewbeam.components.inference.handler import SavedModelHandler
 from reviewbeam.components.tokenization.tokenizer import Tokenizer
 from reviewbeam.pipelines import score as score_job
 from reviewbeam.pipelines.predict import predict
 from tests.pipelines.conftest import SAMPLE
+from tests.pipelines.test_prepare import _examples
 
 
 def _read(scores):
@@ -129,6 +131,36 @@ def test_keras_file_and_saved_model_agree_at_any_padding(scores, arrivals, model
             wanted = expected.loc[record["id"]]["probabilities"]
             np.testing.assert_allclose(of_signature[0], wanted, atol=1e-5)
             np.testing.assert_allclose(of_keras[0], wanted, atol=1e-5)
+
+
+def test_prepare_score_and_predict_give_the_same_token_ids(
+    run_score, dataset, model, monkeypatch
+):
+    seen = []
+    infer = SavedModelHandler._infer
+
+    def listens(self, chunk, loaded):
+        ids = chunk.column("id").to_pylist()
+        seen.append(dict(zip(ids, chunk.column("token_ids").to_pylist(), strict=True)))
+        return infer(self, chunk, loaded)
+
+    monkeypatch.setattr(SavedModelHandler, "_infer", listens)
+    prepared = {}
+    for split in ("train", "validation", "test"):
+        for example in _examples(dataset, split):
+            token_ids = example["token_ids"].numpy().tolist()
+            prepared[example["id"].numpy().decode()] = token_ids
+    assert run_score(SAMPLE / "reviews.jsonl")[0] == 0
+    (scored,) = seen
+    assert {i: scored[i] for i in prepared if i in scored} == {
+        i: ids for i, ids in prepared.items() if i.startswith("r")
+    }
+
+    lines = (SAMPLE / "reviews.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    for record in records[:5]:
+        predict(model, [record["text"]])
+        assert list(seen[-1].values()) == [scored[record["id"]]]
 
 
 def test_only_new_and_changed_files_are_scored(run_score, arrivals, tmp_path):
