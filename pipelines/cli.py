@@ -5,6 +5,7 @@ Nothing heavy is imported here: `--help` must answer at once. Jobs are loaded fr
 """
 
 import argparse
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -165,6 +166,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one job and returns its exit code."""
     verbose = False
+    if argv is None:  # a scheduler stops a job by SIGTERM
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         arguments = parse(sys.argv[1:] if argv is None else argv)
         verbose = arguments.verbose
@@ -185,7 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         reason = next(iter(str(error).strip().splitlines()), "no reason was given")
         print(
             f"reviewbeam: failed: {type(error).__name__}: {reason}\n"
-            "Nothing was published. Run it again; --verbose tells the whole story.",
+            "Run it again; --verbose tells the whole story.",
             file=sys.stderr,
         )
         return 1

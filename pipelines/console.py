@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from reviewbeam.components.common.errors import ReviewbeamError
 
-_log = Console(stderr=True, highlight=False, soft_wrap=True)
-_out = Console(highlight=False, soft_wrap=True)
+_log = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+_out = Console(highlight=False, emoji=False, soft_wrap=True)
 
 
 def quiet_libraries() -> None:
@@ -31,8 +32,10 @@ def quiet_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     warnings.filterwarnings("ignore")
     logging.basicConfig(level=logging.ERROR)
-    for name in ("apache_beam", "absl", "tensorflow", "keras"):
+    for name in ("absl", "tensorflow", "keras"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # At ERROR it prints the trace of what a worker raises, which main explains.
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
 
 
 @contextlib.contextmanager
@@ -45,15 +48,16 @@ def quiet_import():
 class Step:
     """Says that a job begins, and how long it took."""
 
-    def __init__(self, text: str):
-        """Names the step."""
+    def __init__(self, text: str, *, live: bool = True):
+        """Names the step; one that shows its own progress is not live."""
         self._text = text
+        self._live = live and _log.is_terminal
         self._started = time.monotonic()
         self._status = _log.status(f"{text} …")
 
     def __enter__(self) -> "Step":
         """Shows that the step runs."""
-        if _log.is_terminal:
+        if self._live:
             self._status.start()
         else:
             _log.print(f"{self._text} …")
@@ -88,9 +92,9 @@ def say_table(header: list[str], rows: list[list[Any]]) -> None:
     """Prints a table; the first column is text, the others numbers."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index == 0 else "right")
+        table.add_column(escape(name), justify="left" if index == 0 else "right")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(escape(str(cell)) for cell in row))
     _out.print(table)
 
 
@@ -109,11 +113,15 @@ def say_dataset(manifest: dict[str, Any], output: Path) -> None:
     )
     _say_rules("rejected", rejected)
     _say_rules("left out", left_out)
-    figures = ("examples", "tokens", "truncated")
+    figures, labels = ("examples", "tokens", "truncated"), manifest["labels"]["names"]
     say_table(
-        ["  split", *figures, *manifest["labels"]["names"]],
+        ["  split", *figures, *labels],
         [
-            [f"  {name}", *(split[key] for key in figures), *split["labels"].values()]
+            [
+                f"  {name}",
+                *(split[key] for key in figures),
+                *(split["labels"][label] for label in labels),
+            ]
             for name, split in manifest["splits"].items()
         ],
     )

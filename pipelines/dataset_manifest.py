@@ -14,7 +14,8 @@ from reviewbeam.components.examples.write import ShardInfo
 from reviewbeam.components.ingestion.files import CorpusFile
 from reviewbeam.components.ingestion.read import SliceSummary
 
-_UNKNOWN_LABELS = 20  # values listed in the manifest
+_UNKNOWN_LABELS = 20  # values that are named
+_LABEL_LENGTH = 30  # characters of a value that is named
 
 
 def refuse_damaged(files: list[CorpusFile], summaries: list[SliceSummary]) -> None:
@@ -101,14 +102,17 @@ def describe_labels(
 
     Returns:
       `mapped`: value of the mapping -> usable rows, 0 for one never met; and
-      `unknown`: the commonest other values -> rows.
+      `unknown`: other values -> rows. Where these are many or long they may be
+      anything, review texts too, and only their number is told.
     """
     found = Counter(dict(counts))
     mapping = config.labels.class_index()
-    unknown = Counter({v: n for v, n in sorted(found.items()) if v not in mapping})
+    unknown = {v: n for v, n in sorted(found.items()) if v not in mapping}
+    if len(unknown) > _UNKNOWN_LABELS or any(len(v) > _LABEL_LENGTH for v in unknown):
+        unknown = {f"({len(unknown)} different values or more)": sum(unknown.values())}
     return {
         "mapped": {value: found[value] for value in mapping},
-        "unknown": dict(unknown.most_common(_UNKNOWN_LABELS)),
+        "unknown": unknown,
     }
 
 

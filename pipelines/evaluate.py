@@ -68,13 +68,15 @@ def evaluate(
     )
     if publishing.is_done(output, KIND, identity, overwrite=overwrite):
         return artifacts.read_json(output / METRICS), False
-    with publishing.staged_output(output, "evaluate") as staging:
+    with publishing.staged_output(output, "evaluate", overwrite=overwrite) as staging:
         (staging / PREDICTIONS).mkdir()
         shards = [
             shard["name"]
             for shard in manifest["splits"][config.split]["shards"]
             if shard["examples"]
         ]
+        files = {name: manifest["files"][name] for name in shards}
+        artifacts.check_files(dataset, files, "dataset")
         _run_pipeline(config, directory, dataset, shards, staging, options)
         metrics = _metrics(directory.metadata, staging, manifest, config.split)
         artifacts.write_json(staging / METRICS, metrics)

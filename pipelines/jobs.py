@@ -34,7 +34,7 @@ def _encoder(arguments: argparse.Namespace) -> tuple[Any, int]:
         output = hub_cache(arguments.source)
     with console.Step(f"encoder from {arguments.source}"):
         manifest, made = bring_encoder(
-            arguments.source, Path(output), overwrite=arguments.overwrite
+            arguments.source, _folder(str(output)), overwrite=arguments.overwrite
         )
     console.say(f"Encoder in {output}" + ("" if made else ", made before"))
     return manifest | {"output": str(output)}, 0
@@ -45,7 +45,7 @@ def _prepare(arguments: argparse.Namespace) -> tuple[Any, int]:
 
     config = load_config(PrepareConfig, arguments.config, _set(arguments))
     options = _beam_options(arguments)
-    output = Path(arguments.output)
+    output = _folder(arguments.output)
     with console.Step("prepare"):
         with console.quiet_import():
             from reviewbeam.pipelines.prepare import prepare
@@ -63,11 +63,11 @@ def _train(arguments: argparse.Namespace) -> tuple[Any, int]:
 
     summary = train(
         config,
-        Path(arguments.dataset),
-        Path(arguments.output),
+        _folder(arguments.dataset),
+        _folder(arguments.output),
         overwrite=arguments.overwrite,
     )
-    _say_model(summary, Path(arguments.output))
+    _say_model(summary, _folder(arguments.output))
     return summary, 0
 
 
@@ -76,14 +76,14 @@ def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
 
     config = load_config(EvaluateConfig, arguments.config, arguments.set)
     options = _beam_options(arguments)
-    output = Path(arguments.output)
+    output = _folder(arguments.output)
     with console.Step("evaluate"):
         from reviewbeam.pipelines.evaluate import evaluate
 
         metrics, _ = evaluate(
             config,
-            Path(arguments.model),
-            Path(arguments.dataset),
+            _folder(arguments.model),
+            _folder(arguments.dataset),
             output,
             options,
             overwrite=arguments.overwrite,
@@ -97,11 +97,11 @@ def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
 
     config = load_config(ScoreConfig, arguments.config, _set(arguments))
     options = _beam_options(arguments)
-    output = Path(arguments.output)
+    output = _folder(arguments.output)
     with console.Step("score"):
         from reviewbeam.pipelines.score import score
 
-        report = score(config, Path(arguments.model), output, options)
+        report = score(config, _folder(arguments.model), output, options)
     console.say_scores(report, output)
     return dataclasses.asdict(report), 1 if report.damaged else 0
 
@@ -110,7 +110,7 @@ def _predict(arguments: argparse.Namespace) -> tuple[Any, int]:
     texts = arguments.text or _lines_of_standard_input()
     from reviewbeam.pipelines.predict import predict
 
-    predictions = predict(Path(arguments.model), texts)
+    predictions = predict(_folder(arguments.model), texts)
     if not arguments.json:
         for answer in predictions:
             label = answer.label or f"rejected: {answer.reject}"
@@ -128,15 +128,15 @@ def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
         from reviewbeam.pipelines import run
 
     report = run.run(config, options, overwrite=arguments.overwrite, step=console.Step)
-    output = Path(config.output)
+    output = _folder(config.output)
     console.say()
     console.say_dataset(report.dataset, output / run.DATASET)
     _say_model(report.model, output / run.MODEL)
     console.say_metrics(report.metrics, output / run.EVALUATION)
     console.say_scores(report.scores, output / run.SCORES)
     console.say()
-    console.say("Next, with files of your own: copy configs/prepare.yaml, map your")
-    console.say("columns in it, and run:")
+    console.say("Next, with files of your own: copy configs/laptop/prepare.yaml, map")
+    console.say("your columns in it, and run:")
     console.say(
         "  reviewbeam prepare --config my-prepare.yaml --input 'my/*.jsonl' "
         "--output runs/mine/dataset"
@@ -170,6 +170,20 @@ def _beam_options(arguments: argparse.Namespace):
     from reviewbeam.pipelines.options import beam_options
 
     return beam_options(arguments.beam_arguments, arguments.beam)
+
+
+def _folder(path: str) -> Path:
+    """A local folder.
+
+    Raises:
+      UserError: it is a place of an object store, which would become a folder here.
+    """
+    if "://" in path:
+        raise UserError(
+            f"{path!r} is not on a local file system, where outputs, datasets and "
+            "models must be. Only --input reads other file systems."
+        )
+    return Path(path)
 
 
 def _say_model(summary: dict[str, Any], output: Path) -> None:

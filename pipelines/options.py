@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import create_runner
 
 from reviewbeam.components.common.config import parse_yaml
 from reviewbeam.components.common.errors import UserError, nearest
@@ -38,8 +39,13 @@ def beam_options(arguments: Sequence[str], options_file: str | None) -> Pipeline
             "Beam has it. See the job's --help."
         )
     parsed = PipelineOptions(flags)
-    if parsed.get_all_options(drop_default=True).get("runner") is None:
-        parsed = PipelineOptions([f"--runner={DEFAULT_RUNNER}", *flags])
+    runner = parsed.get_all_options(drop_default=True).get("runner")
+    if runner is None:
+        return PipelineOptions([f"--runner={DEFAULT_RUNNER}", *flags])
+    try:
+        create_runner(runner)
+    except (ValueError, ImportError) as error:
+        raise UserError(f"--runner={runner} can't be used: {error}") from None
     return parsed
 
 
@@ -48,8 +54,8 @@ def _flags_of_file(path: str | None) -> list[str]:
         return []
     try:
         data = parse_yaml(Path(path).read_text(encoding="utf-8"), path)
-    except OSError as error:
-        raise UserError(f"Can't read --beam {path!r}: {error.strerror}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"Can't read --beam {path!r}: {error}.") from None
     if not isinstance(data, dict):
         raise UserError(f"--beam {path!r} must hold a mapping of option to value.")
     flags = []
@@ -60,7 +66,12 @@ def _flags_of_file(path: str | None) -> list[str]:
             flags.extend(f"--{name}={item}" for item in value)
         elif isinstance(value, dict):
             flags.append(f"--{name}={json.dumps(value)}")
-        elif value is not False and value is not None:
+        elif value is False or value is None:
+            raise UserError(
+                f"--beam {path!r}: {name} has the value {value}. Leave out an option "
+                "that is not to be set."
+            )
+        else:
             flags.append(f"--{name}={value}")
     return flags
 

@@ -4,7 +4,6 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -26,10 +25,6 @@ class Prediction:
     score: float | None
     probabilities: dict[str, float] | None
     reject: str | None
-
-    def as_json(self) -> dict[str, Any]:
-        """Returns what `--json` prints."""
-        return dataclasses.asdict(self)
 
 
 def predict(model: Path, texts: Sequence[str]) -> list[Prediction]:

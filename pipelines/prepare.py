@@ -22,7 +22,13 @@ from reviewbeam.components.common.errors import DataGateError, UserError
 from reviewbeam.components.common.job_configs import PrepareConfig
 from reviewbeam.components.examples.keys import SPLITS
 from reviewbeam.components.examples.write import ShardInfo, WriteExamples
-from reviewbeam.components.ingestion.files import CorpusFile, find_files, slice_file
+from reviewbeam.components.ingestion.files import (
+    CorpusFile,
+    FileSlice,
+    find_files,
+    slice_file,
+)
+from reviewbeam.components.ingestion.lines import DamagedFileError
 from reviewbeam.components.ingestion.read import (
     ReadReviews,
     SliceSummary,
@@ -30,6 +36,7 @@ from reviewbeam.components.ingestion.read import (
     line_offsets,
 )
 from reviewbeam.components.tokenization.tokenize import TokenizeReviews
+from reviewbeam.components.tokenization.tokenizer import Tokenizer
 from reviewbeam.components.validation import statistics as stats
 from reviewbeam.components.validation.rules import ReviewRules
 from reviewbeam.components.validation.validate import ValidateReviews, WriteRejects
@@ -49,6 +56,7 @@ STATISTICS = "statistics.tfrecord"
 REJECTS = "rejects"
 _WORK = "_work"  # what workers tell the launcher; gone when the dataset is published
 _MIN_PARTITIONS = 8
+_COMPRESSION = 5  # bytes of text behind a compressed one, to be on the safe side
 
 
 def prepare(
@@ -74,7 +82,7 @@ def prepare(
     identity = _identity(config, encoder, files)
     if publishing.is_done(output, KIND, identity, overwrite=overwrite):
         return artifacts.read_manifest(output, KIND), False
-    with publishing.staged_output(output, "prepare") as staging:
+    with publishing.staged_output(output, "prepare", overwrite=overwrite) as staging:
         (staging / REJECTS).mkdir(mode=0o700)
         (staging / _WORK).mkdir()
         partitions = _partitions(files, config)
@@ -102,7 +110,7 @@ def _run_pipeline(
     options: PipelineOptions,
 ) -> None:
     register_record_batch_coder()
-    slices = [piece for file in files for piece in slice_file(file, config.slice_bytes)]
+    slices = [piece for file in files for piece in _slices(file, config)]
     work = staging / _WORK
     with beam.Pipeline(options=options) as pipeline:
         read = (
@@ -123,7 +131,10 @@ def _run_pipeline(
             summaries | "AddUpLines" >> beam.Map(line_offsets)
         )
         _ = checked.rejects | "WriteRejects" >> WriteRejects(
-            os.fspath(staging / REJECTS), [file.name for file in files], offsets
+            os.fspath(staging / REJECTS),
+            [file.name for file in files],
+            offsets,
+            partitions,
         )
         outcomes = (
             (checked.outcomes, written.outcomes)
@@ -169,11 +180,11 @@ def _settle(
     refuse_damaged(files, summaries)
     check_summaries(config, files, summaries)
     inputs = account(files, summaries, outcomes)
-    check_rejects(config, inputs)
     shards = with_empty_shards(shards, staging, partitions)
     splits = {split: describe_split(split, shards, config) for split in SPLITS}
     label_values = describe_labels(config, labels)
     check_classes(config, splits, label_values)
+    check_rejects(config, inputs)
     anomalies = _check_statistics(config, staging)
     rejects = sorted((staging / REJECTS).iterdir())
     for path in rejects:
@@ -204,6 +215,13 @@ def _check_config(config: PrepareConfig, encoder: EncoderDirectory) -> None:
             f"text.max_tokens is {config.text.max_tokens}; the encoder "
             f"{config.encoder!r} reads at most {positions}."
         )
+    rows = encoder.architecture.vocabulary
+    largest = Tokenizer(encoder.vocabulary, config.text).largest_id
+    if largest >= rows:
+        raise UserError(
+            f"The vocabulary of the encoder {config.encoder!r} has token ids up to "
+            f"{largest}, its embeddings only {rows} rows. Bring the encoder again."
+        )
     stats.check_anomaly_kinds(config.schema_rules)
     if config.schema_rules.schema_file is not None:
         stats.load_schema(config.schema_rules.schema_file)
@@ -226,8 +244,18 @@ def _identity(
     )
 
 
+def _slices(file: CorpusFile, config: PrepareConfig) -> list[FileSlice]:
+    try:
+        return slice_file(file, config.slice_bytes)
+    except DamagedFileError as error:
+        raise UserError(f"{file.path} is damaged: {error}. Copy it again.") from None
+
+
 def _partitions(files: list[CorpusFile], config: PrepareConfig) -> int:
-    size = sum(file.size for file in files)
+    size = sum(
+        file.size * (1 if file.compression == "none" else _COMPRESSION)
+        for file in files
+    )
     return max(_MIN_PARTITIONS, math.ceil(size / config.partition_bytes))
 
 

@@ -32,7 +32,7 @@ def run(
     options: PipelineOptions,
     *,
     overwrite: bool = False,
-    step: Callable[[str], AbstractContextManager],
+    step: Callable[..., AbstractContextManager],
 ) -> RunReport:
     """Runs the four jobs; each does nothing where its result stands already.
 
@@ -46,7 +46,7 @@ def run(
     dataset, model = output / DATASET, output / MODEL
     with step("prepare"):
         manifest, _ = prepare(config.prepare, dataset, options, overwrite=overwrite)
-    with step("train"):
+    with step("train", live=False):
         trained = train(config.train, dataset, model, overwrite=overwrite)
     with step("evaluate"):
         metrics, _ = evaluate(

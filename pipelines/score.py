@@ -28,7 +28,13 @@ from reviewbeam.components.inference.parts import (
     is_staged,
     write_part,
 )
-from reviewbeam.components.ingestion.files import CorpusFile, find_files, slice_file
+from reviewbeam.components.ingestion.files import (
+    CorpusFile,
+    FileSlice,
+    find_files,
+    slice_file,
+)
+from reviewbeam.components.ingestion.lines import DamagedFileError
 from reviewbeam.components.ingestion.read import ReadReviews, SliceSummary
 from reviewbeam.components.tokenization.tokenizer import Tokenizer
 from reviewbeam.components.validation.rules import ReviewRules, count_rules
@@ -57,7 +63,8 @@ def score(
       BusyError: another run writes the same output.
     """
     directory = open_model(os.fspath(model))
-    files = find_files(config)
+    # A file is known by its path: the files of each night may have the same names.
+    files = [dataclasses.replace(f, name=f.path) for f in find_files(config)]
     settings = _settings(config, directory)
     with ScoresFolder(output, settings).locked() as folder:
         new = [file for file in files if not folder.has(file)]
@@ -65,8 +72,11 @@ def score(
             folder.version, [], len(files) - len(new), folder.total(), {}
         )
         if new:
-            summaries = _run_pipeline(config, directory, new, folder.staging, options)
-            broken = _damage(new, summaries)
+            slices, broken = _slices(config, new)
+            summaries = _run_pipeline(
+                config, directory, slices, folder.staging, options
+            )
+            broken |= {s.file: s.damaged for s in summaries if s.damaged}
             whole = [file for file in new if file.path not in broken]
             entries = folder.publish(config, whole, summaries)
             report = dataclasses.replace(
@@ -87,24 +97,33 @@ def _settings(config: ScoreConfig, model: ModelDirectory) -> dict[str, Any]:
         "format": artifacts.FORMAT,
         "model": model.core_fingerprint,
         "labels": list(model.metadata.labels.names),
-        "config": config.model_dump(mode="json", exclude={"input"}),
+        "config": config.model_dump(
+            mode="json", exclude={"input": True, "rules": {"max_reject_fraction"}}
+        ),
     }
 
 
-def _damage(files: list[CorpusFile], summaries: list[SliceSummary]) -> dict[str, str]:
-    paths = {file.name: file.path for file in files}
-    return {paths[s.file]: s.damaged for s in summaries if s.damaged}
+def _slices(
+    config: ScoreConfig, files: list[CorpusFile]
+) -> tuple[list[FileSlice], dict[str, str]]:
+    """Cuts the files; returns also the path and damage of those that can't be cut."""
+    slices, damaged = [], {}
+    for file in files:
+        try:
+            slices.extend(slice_file(file, config.slice_bytes))
+        except DamagedFileError as error:
+            damaged[file.path] = str(error)
+    return slices, damaged
 
 
 def _run_pipeline(
     config: ScoreConfig,
     model: ModelDirectory,
-    files: list[CorpusFile],
+    slices: list[FileSlice],
     staging: Path,
     options: PipelineOptions,
 ) -> list[SliceSummary]:
     register_record_batch_coder()
-    slices = [piece for file in files for piece in slice_file(file, config.slice_bytes)]
     told = staging / "summaries.json"
     handler = SavedModelHandler(
         model.saved_model, batch_tokens=config.inference.batch_tokens
@@ -124,7 +143,7 @@ def _run_pipeline(
                     ReviewRules(config.rules),
                     model.vocabulary,
                     model.metadata.text,
-                    {file.name: file.sha256 for file in files},
+                    {piece.file.name: piece.file.sha256 for piece in slices},
                     os.fspath(staging),
                 )
             )
@@ -161,7 +180,8 @@ class _PrepareChunk(beam.DoFn):
         self._tokenizer = Tokenizer(self._vocabulary, self._text)
 
     def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
-        file, piece, row = (batch.column(i)[0].as_py() for i in range(3))
+        place = ("file", "slice", "row")
+        file, piece, row = (batch.column(name)[0].as_py() for name in place)
         chunk = Chunk(file, self._hashes[file], piece, row)
         if is_staged(self._staging, chunk):
             return

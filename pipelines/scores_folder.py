@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from reviewbeam.components.common import artifacts, publishing
-from reviewbeam.components.common.columns import REJECTS, concat_batches, from_bytes
+from reviewbeam.components.common.columns import from_bytes, parquet_bytes
 from reviewbeam.components.common.errors import DataGateError, UserError
 from reviewbeam.components.common.job_configs import ScoreConfig
 from reviewbeam.components.inference.parts import (
@@ -33,7 +33,7 @@ from reviewbeam.components.ingestion.read import (
     check_summaries,
     line_offsets,
 )
-from reviewbeam.components.validation.validate import place_rejects, write_rejects
+from reviewbeam.components.validation.validate import place_rejects
 
 KIND = "scores"
 MANIFEST = "_manifest.json"
@@ -68,15 +68,16 @@ class ScoresFolder:
           UserError: the folder is someone else's, or can't be written.
           BusyError: another run holds it.
         """
-        with publishing.writable(self._output), publishing.folder_lock(self._output):
-            found = set(os.listdir(self._output))
+        publishing.make_folder(self._output)
+        with publishing.folder_lock(self._output):
+            found = {name for name in os.listdir(self._output) if name[0] != "."}
             if found and RUN_FILE not in found:
                 raise UserError(
                     f"The output {str(self._output)!r} exists and was not made by "
                     "reviewbeam score. Choose another --output."
                 )
-            self._run.write(self._output)
-            self.staging.mkdir(parents=True, exist_ok=True)
+            self._run.begin(self._output)
+            self.staging.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._manifest = self._read_manifest()
             version = self._manifest["versions"].setdefault(
                 self.version, {"settings": self._settings, "files": []}
@@ -111,28 +112,32 @@ class ScoresFolder:
         """
         check_summaries(config, files, summaries)
         records = self._finished_chunks(files)
-        entries = [_entry(file, records[file.name], summaries) for file in files]
+        rows = Counter()
+        for summary in summaries:
+            rows[summary.file] += summary.rows
+        entries = [_entry(f, records[f.name], rows[f.name]) for f in files]
         _check_rejects(config, entries)
         self._publish_rejects(files, records, summaries)
         self._scores.mkdir(exist_ok=True)
         for entry in entries:
             for part in entry["parts"]:
-                os.replace(self.staging / part, self._scores / part)
-        replaced = {
-            part
-            for entry in entries
-            for part in self._entries.get(entry["file"], {"parts": ()})["parts"]
-        }
+                # A run that was killed here may have moved it already.
+                if not (self._scores / part).exists():
+                    os.replace(self.staging / part, self._scores / part)
         self._entries |= {entry["file"]: entry for entry in entries}
         self._write_manifest()
-        for part in replaced - {p for e in self._entries.values() for p in e["parts"]}:
-            (self._scores / part).unlink(missing_ok=True)
         return entries
 
     def finish(self, **facts: Any) -> None:
-        """Clears the staging folder and completes the record of this run."""
-        shutil.rmtree(self._output / _STAGED)
-        self._run.write(self._output, finished=True, **facts)
+        """Removes what the manifest doesn't list, and completes the run's record."""
+        listed = {part for entry in self._entries.values() for part in entry["parts"]}
+        for path in self._scores.glob("part-*"):
+            if path.name not in listed:  # of a file that has changed
+                path.unlink()
+        shutil.rmtree(self.staging)
+        with contextlib.suppress(OSError):  # another version has work in there
+            self.staging.parent.rmdir()
+        self._run.finish(self._output, **facts)
 
     def _finished_chunks(self, files: list[CorpusFile]) -> dict[str, list[ChunkRecord]]:
         wanted = {(file.name, file.sha256) for file in files}
@@ -158,11 +163,11 @@ class ScoresFolder:
                 for record in records[file.name]
                 if record.rejected
             ]
-            path.unlink(missing_ok=True)
             if batches:
-                path.touch(mode=0o600)
-                rejects = concat_batches(batches, REJECTS)
-                write_rejects(os.fspath(path), place_rejects(rejects, offsets))
+                table = place_rejects(batches, offsets)
+                artifacts.write_bytes(path, parquet_bytes(table), mode=0o600)
+            else:
+                path.unlink(missing_ok=True)
 
     def _read_manifest(self) -> dict[str, Any]:
         path = self._output / MANIFEST
@@ -182,10 +187,7 @@ class ScoresFolder:
         artifacts.write_json(self._output / MANIFEST, self._manifest)
 
 
-def _entry(
-    file: CorpusFile, records: list[ChunkRecord], summaries: list[SliceSummary]
-) -> dict[str, Any]:
-    rows = sum(summary.rows for summary in summaries if summary.file == file.name)
+def _entry(file: CorpusFile, records: list[ChunkRecord], rows: int) -> dict[str, Any]:
     rejected = sum((Counter(record.rejected) for record in records), Counter())
     written = sum(record.written for record in records)
     if not rows == written + rejected.total() == sum(record.rows for record in records):

@@ -74,11 +74,26 @@ def check_files(directory: Path, described: Mapping[str, Any], what: str) -> Non
             )
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file by rename, so that a reader sees it whole or not."""
+def write_bytes(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """Writes a file by rename, so that a reader sees it whole or not.
+
+    Args:
+      path: of the file.
+      data: its content.
+      mode: its permissions, less the process's umask.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
+    temporary.unlink(missing_ok=True)
+    with open(
+        os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb"
+    ) as f:
+        f.write(data)
     os.replace(temporary, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file as UTF-8, by rename."""
+    write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, data: Any) -> None:

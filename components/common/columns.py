@@ -1,6 +1,9 @@
 """The columns that flow between steps, and their compact bytes for a shuffle."""
 
+import io
+
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 # Where a row comes from. Rows are counted within a slice of a file, because no
 # worker knows the slices before its own; add_slice_offsets makes them the file's.
@@ -75,3 +78,10 @@ def with_columns(batch: pa.RecordBatch, **columns: pa.Array) -> pa.RecordBatch:
 def select_columns(batch: pa.RecordBatch, names: list[str]) -> pa.RecordBatch:
     """Returns the batch with some of its columns only."""
     return pa.RecordBatch.from_arrays([batch.column(n) for n in names], names=names)
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """Returns a table as one Parquet file; equal tables give equal bytes."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()

@@ -14,6 +14,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 # Names that an example and a score have of their own; no kept column can have them.
 EXAMPLE_FEATURES = ("token_ids", "label", "id", "language", "text", "count")
 SCORE_COLUMNS = ("id", "language", "label", "score", "probabilities")
+SCORE_PARTITION = "model_version"
 
 
 class TextRules(Config):
@@ -33,21 +34,6 @@ class LabelRules(Config):
     type: Literal["binary", "multiclass"]
     names: tuple[Name, ...]  # binary: the negative class, then the positive one
     mapping: dict[str, str] = {}  # value in the corpus -> name; empty: the names
-
-    @pydantic.field_validator("mapping", mode="before")
-    @classmethod
-    def _text_keys(cls, value):
-        """Lets YAML's 1 and true stand for the corpus values `1` and `true`."""
-        if not isinstance(value, dict):
-            return value
-        return {
-            str(key).lower()
-            if isinstance(key, bool)
-            else str(key)
-            if isinstance(key, int)
-            else key: name
-            for key, name in value.items()
-        }
 
     @pydantic.model_validator(mode="after")
     def _check(self):
@@ -85,9 +71,9 @@ class Columns(Config):
 class CorpusConfig(Config):
     """How files become reviews; the same for training and for scoring."""
 
-    input: tuple[Name, ...] = ()  # globs; --input adds to them
+    input: tuple[Name, ...] = ()  # globs; --input replaces them
     format: Literal["auto", "jsonl", "csv", "parquet"] = "auto"
-    csv_delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    csv_delimiter: Annotated[str, Field(pattern=r'^[^"\r\n]$')] = ","
     columns: Columns
     slice_bytes: int = Field(8 * 2**20, ge=1024)  # of plain JSON Lines, per task
 
@@ -99,6 +85,12 @@ class RecordRules(Config):
     max_characters: int = Field(100_000, ge=1)
     languages: tuple[Name, ...] | None = None  # none: all are welcome
     max_reject_fraction: Fraction = 1.0  # of all rows; above it: exit 3
+
+    @pydantic.model_validator(mode="after")
+    def _check(self):
+        if self.min_characters > self.max_characters:
+            raise ValueError("min_characters is above max_characters")
+        return self
 
 
 class DuplicateRules(Config):
@@ -149,6 +141,7 @@ class PrepareConfig(CorpusConfig):
         if self.columns.label is None:
             raise ValueError("columns.label is missing: training needs labels")
         _refuse_names(self.columns.keep, EXAMPLE_FEATURES)
+        _check_language(self)
         return self
 
 
@@ -192,6 +185,11 @@ class InferenceConfig(Config):
     """How a model is run over many reviews."""
 
     batch_tokens: int = Field(4096, ge=8)  # rows x longest row of one call
+
+
+class ScoreInferenceConfig(InferenceConfig):
+    """How new reviews are run through a model."""
+
     chunk_rows: int = Field(16_384, ge=1)  # sorted by length and written together
 
 
@@ -206,13 +204,14 @@ class ScoreConfig(CorpusConfig):
     """Configures `score`."""
 
     rules: RecordRules = RecordRules()
-    inference: InferenceConfig = InferenceConfig()
+    inference: ScoreInferenceConfig = ScoreInferenceConfig()
 
     @pydantic.model_validator(mode="after")
     def _check(self):
         if self.columns.label is not None:
             raise ValueError("columns.label has no use here: score gives labels")
-        _refuse_names(self.columns.keep, SCORE_COLUMNS)
+        _refuse_names(self.columns.keep, (*SCORE_COLUMNS, SCORE_PARTITION))
+        _check_language(self)
         return self
 
 
@@ -224,6 +223,11 @@ class RunConfig(Config):
     train: TrainConfig
     evaluate: EvaluateConfig = EvaluateConfig()
     score: ScoreConfig
+
+
+def _check_language(config) -> None:
+    if config.rules.languages is not None and config.columns.language is None:
+        raise ValueError("rules.languages needs columns.language")
 
 
 def _refuse_names(keep: tuple[str, ...], reserved: tuple[str, ...]) -> None:

@@ -61,35 +61,54 @@ def is_done(output: Path, kind: str, expected: str, *, overwrite: bool = False) 
 
 
 @contextlib.contextmanager
-def staged_output(output: Path, job: str) -> Iterator[Path]:
+def staged_output(output: Path, job: str, *, overwrite: bool = False) -> Iterator[Path]:
     """Yields an empty staging folder that becomes `output` when the block ends.
 
-    A block that fails leaves nothing behind. An older output is replaced.
+    A block that fails leaves nothing behind. What a killed run left is cleared, and
+    an output that it was about to replace is brought back.
+
+    Args:
+      output: the artifact's place.
+      job: named in the run record.
+      overwrite: replace an output that stands.
 
     Raises:
-      BusyError: another run builds the same output.
+      BusyError: another run builds the same output, or just has.
       UserError: the staging folder is someone else's, or can't be written.
     """
     output = output.absolute()
     staging = output.with_name(output.name + ".staged")
-    with writable(staging), folder_lock(staging):
-        leftovers = set(os.listdir(staging))
+    replaced = output.with_name(f".{output.name}.replaced")
+    make_folder(staging)
+    with folder_lock(staging):
+        leftovers = {name for name in os.listdir(staging) if name[0] != "."}
         if leftovers and RUN_FILE not in leftovers:
             raise UserError(
                 f"{str(staging)!r} is needed to build the output and holds files that "
                 "reviewbeam did not write. Move them, or choose another --output."
             )
-        _clear(staging, last=RUN_FILE)
+        _recover(output, replaced)
+        if (output / MANIFEST).exists() and not overwrite:
+            os.rmdir(staging)
+            raise BusyError(
+                f"Another run has just written {str(output)!r}. Run this one again."
+            )
+        _clear(staging)
         run = RunRecord(job)
-        run.write(staging)
+        run.begin(staging)
         try:
             yield staging
-            run.write(staging, finished=True)
+            run.finish(staging)
             (staging / SUCCESS).touch()
-            _replace(staging, output)
+            if output.exists():
+                os.rename(output, replaced)
+            os.rename(staging, output)
         except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
+            _recover(output, replaced)
+            _clear(staging)
+            os.rmdir(staging)
             raise
+        shutil.rmtree(replaced, ignore_errors=True)
 
 
 @dataclasses.dataclass
@@ -100,17 +119,19 @@ class RunRecord:
     name: str = RUN_FILE
     started: float = dataclasses.field(default_factory=time.time)
 
-    def write(self, directory: Path, *, finished: bool = False, **facts: Any) -> None:
-        """Writes or completes the record, keeping what the job added to it."""
+    def begin(self, directory: Path) -> None:
+        """Writes a new record."""
+        started = {"job": self.job, "started": _utc(self.started)}
+        write_json(directory / self.name, started)
+
+    def finish(self, directory: Path, **facts: Any) -> None:
+        """Completes the record, keeping what the job added to it."""
+        facts |= {
+            "finished": _utc(time.time()),
+            "seconds": round(time.time() - self.started, 1),
+        }
         path = directory / self.name
-        data = read_json(path) if path.exists() else {}
-        data |= {"job": self.job, "started": _utc(self.started)} | facts
-        if finished:
-            data |= {
-                "finished": _utc(time.time()),
-                "seconds": round(time.time() - self.started, 1),
-            }
-        write_json(path, data)
+        write_json(path, read_json(path) | facts)
 
 
 def add_to_run_record(directory: Path, **facts: Any) -> None:
@@ -119,16 +140,20 @@ def add_to_run_record(directory: Path, **facts: Any) -> None:
     write_json(path, read_json(path) | facts)
 
 
-@contextlib.contextmanager
-def writable(path: Path) -> Iterator[None]:
-    """Creates a folder; turns a path that can't be written into one message."""
+def make_folder(path: Path, mode: int = 0o777) -> None:
+    """Creates a folder and its parents, or takes the one that is there.
+
+    Raises:
+      UserError: it can't be written.
+    """
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        yield
+        path.mkdir(parents=True, exist_ok=True, mode=mode)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
     except OSError as error:
         if error.errno in _NOT_WRITABLE:
             raise UserError(
-                f"Can't write {error.filename or str(path)!r}: {error.strerror}. "
+                f"Can't write {os.fspath(error.filename or path)!r}: {error.strerror}. "
                 "Choose an --output in a folder that you may write to."
             ) from None
         raise
@@ -158,23 +183,21 @@ def folder_lock(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _clear(folder: Path, *, last: str) -> None:
-    entries = sorted(folder.iterdir(), key=lambda path: path.name == last)
-    for entry in entries:
+def _clear(folder: Path) -> None:
+    """Empties a folder of ours; what shows that it is ours goes last."""
+    for entry in sorted(folder.iterdir(), key=lambda path: path.name == RUN_FILE):
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
             entry.unlink()
 
 
-def _replace(staging: Path, output: Path) -> None:
-    if not output.exists():
-        os.rename(staging, output)
-        return
-    old = output.with_name(f".{output.name}.replaced.{os.getpid()}")
-    os.rename(output, old)
-    os.rename(staging, output)
-    shutil.rmtree(old)
+def _recover(output: Path, replaced: Path) -> None:
+    """Ends a replacement that was cut off: back to the old one, or on without it."""
+    if replaced.exists() and output.exists():
+        shutil.rmtree(replaced)
+    elif replaced.exists():
+        os.rename(replaced, output)
 
 
 def _utc(seconds: float) -> str:

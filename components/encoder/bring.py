@@ -79,7 +79,7 @@ def bring_encoder(
     identity = fingerprint(resolved.identity)
     if is_done(output, "encoder", identity, overwrite=overwrite):
         return read_manifest(output, "encoder"), False
-    with staged_output(output, "encoder") as staging:
+    with staged_output(output, "encoder", overwrite=overwrite) as staging:
         try:
             name = resolved.place(staging)
             architecture, verified = check_checkpoint(staging)

@@ -93,6 +93,6 @@ def _import_hub() -> Any:
     except ImportError:
         raise UserError(
             "hf:// needs the package huggingface_hub, which is not installed. Run: "
-            "pip install 'reviewbeam[hf]'"
+            "pip install huggingface_hub"
         ) from None
     return huggingface_hub

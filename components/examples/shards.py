@@ -7,10 +7,9 @@ import zlib
 from collections.abc import Iterable
 
 import google_crc32c
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
 from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.filesystems import open_binary, write_atomically
 
 _GZIP_LEVEL = 6
 _CRC_MASK = 0xA282EAD8
@@ -40,7 +39,7 @@ def read_shard(path: str) -> list[bytes]:
     Raises:
       UserError: the file was cut short or changed.
     """
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+    with open_binary(path) as file:
         packed = file.read()
     records, place = [], 0
     try:
@@ -48,26 +47,17 @@ def read_shard(path: str) -> list[bytes]:
             raise EOFError("it is empty")
         data = gzip.decompress(packed)
         while place < len(data):
-            (length,) = struct.unpack_from("<Q", data, place)
+            length, length_crc = struct.unpack_from("<QI", data, place)
             record = data[place + 12 : place + 12 + length]
             (crc,) = struct.unpack_from("<I", data, place + 12 + length)
-            if crc != _masked_crc(record):
+            head = data[place : place + 8]
+            if (length_crc, crc) != (_masked_crc(head), _masked_crc(record)):
                 raise ValueError("a checksum is wrong")
             records.append(record)
             place += 16 + length
     except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
         raise UserError(f"{path} is no sound TFRecord file: {error}.") from None
     return records
-
-
-def write_atomically(path: str, data: bytes) -> None:
-    """Writes a file of any Beam file system so that a retry finds it whole or not."""
-    temporary = f"{path}.{hashlib.sha256(data).hexdigest()[:8]}.tmp"
-    with FileSystems.create(
-        temporary, compression_type=CompressionTypes.UNCOMPRESSED
-    ) as sink:
-        sink.write(data)
-    FileSystems.rename([temporary], [path])
 
 
 def _framed(record: bytes) -> bytes:

@@ -59,9 +59,9 @@ class WriteExamples(beam.PTransform):
             | "GroupByPartition" >> beam.GroupByKey()
             # (partition, [compressed batches])
             | "WritePartition"
-            >> beam.ParDo(
-                _WritePartition(self.config, self.directory, self.partitions)
-            ).with_outputs("shards", "outcomes", main="features")
+            >> beam.ParDo(_WritePartition(self.config, self.directory, self.partitions))
+            .with_output_types(pa.RecordBatch)
+            .with_outputs("shards", "outcomes", main="features")
         )
 
 

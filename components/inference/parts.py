@@ -2,17 +2,14 @@
 
 import dataclasses
 import hashlib
-import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from reviewbeam.components.common.artifacts import read_json, write_json
-from reviewbeam.components.common.columns import KEEP_PREFIX
+from reviewbeam.components.common.artifacts import read_json, write_bytes, write_json
+from reviewbeam.components.common.columns import KEEP_PREFIX, parquet_bytes
 from reviewbeam.components.common.job_configs import SCORE_COLUMNS
 
 
@@ -63,7 +60,7 @@ def write_part(
     """Writes a chunk's scores and rejects, then the record that it is finished."""
     folder = Path(directory)
     if record.rejected:
-        write_bytes(rejects_path(folder, record.chunk), rejects)
+        write_bytes(rejects_path(folder, record.chunk), rejects, mode=0o600)
     if record.written:
         write_bytes(folder / record.chunk.part, parquet_bytes(_published(scored)))
     data = dataclasses.asdict(record)
@@ -74,20 +71,6 @@ def read_records(directory: Path) -> list[ChunkRecord]:
     """Reads the records of all finished chunks, ordered by place."""
     records = [_record(read_json(path)) for path in directory.glob("chunk-*.json")]
     return sorted(records, key=lambda record: dataclasses.astuple(record.chunk))
-
-
-def parquet_bytes(table: pa.Table) -> bytes:
-    """Returns a table as one Parquet file; equal tables give equal bytes."""
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue()
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a file by rename, so that it is there whole or not."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
 
 
 def _published(scored: pa.RecordBatch) -> pa.Table:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import posixpath
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +13,10 @@ from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from reviewbeam.components.common.errors import UserError, listing
+from reviewbeam.components.common.filesystems import open_binary
 from reviewbeam.components.common.job_configs import CorpusConfig
 from reviewbeam.components.ingestion.checks import check_magic
-from reviewbeam.components.ingestion.lines import open_binary
+from reviewbeam.components.ingestion.lines import DamagedFileError
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 FORMATS = {
@@ -34,7 +36,7 @@ class CorpusFile:
     """One file of a corpus."""
 
     path: str  # as Beam opens it
-    name: str  # below its glob's fixed folder; the same wherever the corpus lies
+    name: str  # below its glob's fixed folder; its path where two would be equal
     format: str  # jsonl, csv, tsv or parquet
     compression: str  # none, gzip, bz2 or zstd
     size: int  # bytes
@@ -63,7 +65,7 @@ def find_files(config: CorpusConfig) -> list[CorpusFile]:
             "No input was given. Add --input 'GLOB', or input: in the config."
         )
     paths: dict[str, str] = {}  # path -> name
-    for glob in map(_in_a_folder, config.input):
+    for glob in map(_absolute, config.input):
         for path in _match(glob):
             paths.setdefault(path, _name_below(glob, path))
     if len(set(paths.values())) < len(paths):  # equal names under two globs
@@ -77,7 +79,7 @@ def slice_file(file: CorpusFile, slice_bytes: int) -> list[FileSlice]:
     """Cuts a file where its format allows; bounds follow from the file alone.
 
     Raises:
-      UserError: a Parquet file has no readable footer.
+      DamagedFileError: a Parquet file has no readable footer.
     """
     if file.format == "parquet":
         sizes = _row_group_bytes(file.path)
@@ -101,9 +103,7 @@ def _row_group_bytes(path: str) -> list[int]:
         with open_binary(path) as source:
             groups = pq.ParquetFile(source).metadata
     except (pa.ArrowException, OSError) as error:
-        raise UserError(
-            f"{path} is a damaged Parquet file: {error} Copy the file again."
-        ) from None
+        raise DamagedFileError(f"its Parquet footer can't be read ({error})") from None
     return [groups.row_group(i).total_byte_size for i in range(groups.num_row_groups)]
 
 
@@ -121,10 +121,9 @@ def _match(glob: str) -> list[str]:
     return paths
 
 
-def _in_a_folder(glob: str) -> str:
-    """Lets `*.jsonl` mean the current folder, where Beam would list nothing."""
-    fixed = _fixed_start(glob)
-    return f"./{glob}" if fixed != glob and "/" not in fixed else glob
+def _absolute(glob: str) -> str:
+    """A local glob from the root, so that a file has one path however it is named."""
+    return glob if "://" in glob else os.path.abspath(glob)
 
 
 def _fixed_start(glob: str) -> str:

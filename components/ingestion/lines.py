@@ -5,10 +5,9 @@ import zlib
 from collections.abc import Iterable, Iterator
 
 import zstandard
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
 BLOCK_BYTES = 2**20
+COMPRESSED_BLOCK_BYTES = 2**16  # it may grow a thousandfold
 MAX_RECORD_BYTES = 16 * 2**20  # a longer line is one reject, not a full memory
 
 _DECOMPRESSORS = {
@@ -20,11 +19,6 @@ _DECOMPRESSORS = {
 
 class DamagedFileError(Exception):
     """A file whose bytes end or break before its content does."""
-
-
-def open_binary(path: str):
-    """Opens a file of any Beam file system, without decompressing it."""
-    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
 def read_blocks(source, compression: str) -> Iterator[bytes]:
@@ -47,7 +41,7 @@ def read_blocks(source, compression: str) -> Iterator[bytes]:
     new_decompressor = _DECOMPRESSORS[compression]
     decompressor, in_stream = new_decompressor(), False
     try:
-        while block := source.read(BLOCK_BYTES):
+        while block := source.read(COMPRESSED_BLOCK_BYTES):
             while block:
                 if not in_stream:
                     block = block.lstrip(b"\0")  # padding between or behind streams

@@ -11,12 +11,12 @@ from apache_beam.io.filesystem import BeamIOError
 
 from reviewbeam.components.common.columns import review_schema
 from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.filesystems import open_binary
 from reviewbeam.components.common.job_configs import CorpusConfig
 from reviewbeam.components.ingestion.checks import check_columns, mapped_columns
 from reviewbeam.components.ingestion.files import CorpusFile, FileSlice
 from reviewbeam.components.ingestion.lines import (
     DamagedFileError,
-    open_binary,
     read_blocks,
     read_lines,
     read_slice_lines,
@@ -29,6 +29,7 @@ from reviewbeam.components.ingestion.records import (
     parquet_rows,
 )
 
+_BATCH_BYTES = 128 * 2**20  # of raw records
 _UNREADABLE = ("malformed_json", "not_an_object", "malformed_csv")
 
 
@@ -57,17 +58,22 @@ class SliceReader:
         self._schema = review_schema(config.columns.keep)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yields batches of at most `batch_rows` consecutive rows."""
-        maker, rows, summary = RowMaker(self._config), [], self.summary
+        """Yields batches of at most `batch_rows` consecutive rows.
+
+        Records far longer than reviews are end a batch early, by their bytes.
+        """
+        maker, rows, size = RowMaker(self._config), [], 0
+        summary = self.summary
         try:
             with open_binary(self._piece.file.path) as source:
                 for row in self._rows(source, maker):
                     rows.append(row)
+                    size += len(row[2] or row[4] or b"")
                     summary.rows += 1
                     summary.unreadable += row[3] in _UNREADABLE
-                    if len(rows) == self._batch_rows:
+                    if len(rows) == self._batch_rows or size > _BATCH_BYTES:
                         yield self._batch(rows)
-                        rows = []
+                        rows, size = [], 0
         except DamagedFileError as error:
             summary.damaged = str(error)
         except (OSError, BeamIOError, pa.ArrowException) as error:
@@ -127,9 +133,9 @@ class ReadReviews(beam.PTransform):
             slices
             | "SpreadSlices" >> beam.Reshuffle()
             | "ReadSlice"
-            >> beam.ParDo(_ReadSlice(self.config, self.batch_rows)).with_outputs(
-                "summaries", main="reviews"
-            )
+            >> beam.ParDo(_ReadSlice(self.config, self.batch_rows))
+            .with_output_types(pa.RecordBatch)
+            .with_outputs("summaries", main="reviews")
         )
 
 

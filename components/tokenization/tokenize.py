@@ -1,6 +1,7 @@
 """Tokenizes reviews in a pipeline."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import apache_beam as beam
 import pyarrow as pa
@@ -34,5 +35,5 @@ class _Tokenize(beam.DoFn):
     def setup(self):
         self._tokenizer = Tokenizer(self._vocabulary, self._rules)
 
-    def process(self, batch: pa.RecordBatch):
+    def process(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         yield with_columns(batch, **self._tokenizer.encode(batch.column("text")))

@@ -40,6 +40,11 @@ class Tokenizer:
         self._threads = threads or os.cpu_count() or 1
         self._processor = _load(vocabulary)
 
+    @property
+    def largest_id(self) -> int:
+        """The largest token id that a text can get."""
+        return self._processor.get_piece_size()
+
     def encode(self, texts: pa.Array) -> dict[str, pa.Array]:
         """Tokenizes texts.
 
@@ -108,4 +113,10 @@ def _load(vocabulary: str) -> sentencepiece.SentencePieceProcessor:
             f"{vocabulary!r} is no SentencePiece model. Bring the encoder again with "
             "`reviewbeam encoder`."
         ) from None
+    special = (processor.unk_id(), processor.bos_id(), processor.eos_id())
+    if special != (_SENTENCEPIECE_UNKNOWN, 1, 2):
+        raise UserError(
+            f"{vocabulary!r} is no vocabulary of XLM-R: <unk>, <s> and </s> have the "
+            f"ids {special}; 0, 1 and 2 were expected."
+        )
     return processor

@@ -89,13 +89,12 @@ def read_split(
     return split
 
 
-def batches(split: Split, plan: BatchPlan, first: int = 0) -> tf.data.Dataset:
+def batches(split: Split, plan: BatchPlan) -> tf.data.Dataset:
     """Feeds the batches of a plan.
 
     Args:
       split: the rows.
       plan: which of them make up each batch.
-      first: the batch to begin with.
 
     Returns:
       A dataset of known cardinality: token_ids int32 [rows, longest], padded, and
@@ -115,11 +114,11 @@ def batches(split: Split, plan: BatchPlan, first: int = 0) -> tf.data.Dataset:
             tf.gather(labels, batch),
         )
 
-    ranges = (plan.starts[first:-1], plan.starts[first + 1 :])
+    ranges = (plan.starts[:-1], plan.starts[1:])
     return (
         tf.data.Dataset.from_tensor_slices(ranges)
         .map(gather, num_parallel_calls=2, deterministic=True)
-        .apply(tf.data.experimental.assert_cardinality(len(plan) - first))
+        .apply(tf.data.experimental.assert_cardinality(len(plan)))
         .prefetch(4)
     )
 

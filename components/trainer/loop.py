@@ -57,7 +57,8 @@ def fit(
       config: the optimisation.
       class_weights: float32 [classes].
       train: the rows to learn from.
-      validation: the rows to choose the epoch by; unused if it is empty.
+      validation: the rows to choose the epoch by; may be empty without early
+        stopping.
       display: what a person sees.
 
     Raises:
@@ -72,8 +73,7 @@ def fit(
     ]
     total_steps = sum(len(plan) for plan in plans)
     rates = learning_rates(total_steps, config.learning_rate, config.warmup_fraction)
-    metric = config.early_stopping_metric
-    best = _Best()
+    best = _Best(config)
     history = []
     step = 0
     display.begin(total_steps)
@@ -85,7 +85,7 @@ def fit(
         )
         step += len(plan)
         metrics = None
-        if len(validation) and metric != "none":
+        if len(validation):
             logits = predict_split(predict, validation, config.batch_tokens)
             metrics = validation_metrics(logits, validation.labels, class_weights)
         display.end_epoch(loss, metrics)
@@ -99,17 +99,16 @@ def fit(
                 "validation": metrics and dataclasses.asdict(metrics),
             }
         )
-        if metrics is None or metrics.better_than(best.metrics, metric):
-            # The last epoch's state is still in the model: nothing to keep aside.
-            last = metrics is None or epoch + 1 == config.epochs
-            best.keep(epoch + 1, metrics, () if last else _state(classifier, optimizer))
-        elif epoch + 1 - best.epoch >= config.patience:
-            display.note(
-                f"no better {metric} for {config.patience} epoch(s): stopping early, "
-                f"back to epoch {best.epoch}"
-            )
+        state = [*classifier.trainable_variables, *optimizer.variables]
+        best.update(epoch + 1, metrics, state)
+        if best.is_out_of_patience(epoch + 1):
             break
-    best.restore(_state(classifier, optimizer))
+    if best.epoch < len(history):
+        display.note(
+            f"no better {config.early_stopping_metric} since epoch {best.epoch}: its "
+            "weights are kept"
+        )
+    best.restore(state)
     return Outcome(history, best.epoch, best.metrics)
 
 
@@ -125,27 +124,30 @@ def predict_split(predict, split: Split, batch_tokens: int) -> np.ndarray:
 
 
 class _Best:
-    """The best epoch so far and a copy of its state."""
+    """The best epoch so far, or just the last one, and a copy of its state."""
 
-    def __init__(self):
+    def __init__(self, config: TrainingConfig):
         self.epoch = 0
         self.metrics: ValidationMetrics | None = None
+        self._config = config
         self._values: list[np.ndarray] = []
 
-    def keep(self, epoch, metrics, variables) -> None:
-        # No variables are given where the model will stay as it is.
+    def update(self, epoch, metrics, state) -> None:
+        metric = self._config.early_stopping_metric
+        if metric != "none" and not metrics.better_than(self.metrics, metric):
+            return
         self.epoch, self.metrics = epoch, metrics
         self._values = []  # freed before the new copy is made
-        self._values = [variable.numpy() for variable in variables]
+        if metric != "none" and epoch < self._config.epochs:
+            self._values = [variable.numpy() for variable in state]
 
-    def restore(self, variables) -> None:
-        if self._values:
-            for variable, value in zip(variables, self._values, strict=True):
+    def is_out_of_patience(self, epoch) -> bool:
+        return epoch - self.epoch >= self._config.patience
+
+    def restore(self, state) -> None:
+        if self._values:  # none where the best epoch was the last
+            for variable, value in zip(state, self._values, strict=True):
                 variable.assign(value)
-
-
-def _state(classifier, optimizer) -> list[keras.Variable]:
-    return [*classifier.trainable_variables, *optimizer.variables]
 
 
 def _train_epoch(

@@ -102,7 +102,7 @@ def train(
     if is_done(output, "model", expected, overwrite=overwrite):
         return _summary(output) | {"done_before": True}
     strategy = training_strategy(config.training.logical_cpus)
-    with staged_output(output, "train") as staging:
+    with staged_output(output, "train", overwrite=overwrite) as staging:
         run = _train_into(staging, config, data, encoder, strategy, display)
         _write_manifest(staging, expected)
         add_to_run_record(

@@ -21,10 +21,11 @@ from reviewbeam.components.common.job_configs import LabelRules, RecordRules
 
 # A character that shows: neither white space nor control, format or private use.
 _VISIBLE = r"[^\p{C}\p{Z}\s]"
+_RAW_BYTES = 2**16  # of a record in a reject; its place tells the rest
 _VALUE_CHARACTERS = 200  # of a wrong label or language in a reject
 LABEL_UNKNOWN = "label_unknown"
 _RULES_ON_A_VALUE = (LABEL_UNKNOWN, "language_not_allowed")
-_UNKNOWN_LABELS = 20  # counted in a batch, so that free text can't flood the counts
+_UNKNOWN_LABELS = 30  # counted in a batch, so that free text can't flood the counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +114,7 @@ def _rejects(batch: pa.RecordBatch, rule: pa.Array) -> pa.RecordBatch:
         raw = row["raw"]
         if raw is None:  # Parquet has no line: the values stand for it
             raw = orjson.dumps({name: row[name] for name in _value_columns(batch)})
-        raws.append(raw)
+        raws.append(raw[:_RAW_BYTES])
     return pa.RecordBatch.from_arrays(
         [
             *(rows.column(field.name) for field in ORIGIN),

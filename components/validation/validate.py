@@ -1,7 +1,6 @@
 """Applies the record rules in a pipeline, and writes what they reject."""
 
 import dataclasses
-import io
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -9,17 +8,14 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 
 from reviewbeam.components.common.columns import (
     REJECTS,
-    concat_batches,
     from_bytes,
+    parquet_bytes,
     to_bytes,
-    with_columns,
 )
+from reviewbeam.components.common.filesystems import write_atomically
 from reviewbeam.components.validation.rules import (
     ReviewRules,
     count_labels,
@@ -43,7 +39,9 @@ class ValidateReviews(beam.PTransform):
 
     def expand(self, batches: beam.PCollection[pa.RecordBatch]):
         """Applies `ReviewRules.apply` to each batch."""
-        return batches | "ApplyRules" >> beam.ParDo(_Validate(self.rules)).with_outputs(
+        return batches | "ApplyRules" >> beam.ParDo(
+            _Validate(self.rules)
+        ).with_output_types(pa.RecordBatch).with_outputs(
             "rejects", "outcomes", "labels", main="reviews"
         )
 
@@ -77,7 +75,7 @@ class WriteRejects(beam.PTransform):
     directory: str
     files: list[str]  # names of the corpus's files, sorted
     offsets: beam.pvalue.AsSingleton  # (file, slice) -> lines before the slice
-    parts: int = 8
+    parts: int
 
     def expand(self, rejects: beam.PCollection[pa.RecordBatch]):
         """Returns the names of the written files."""
@@ -108,35 +106,25 @@ def _write_part(
     offsets: Mapping[tuple[str, int], int],
 ) -> str:
     part, compressed = element
-    rejects = concat_batches([from_bytes(data) for data in compressed], REJECTS)
+    rejects = place_rejects([from_bytes(data) for data in compressed], offsets)
     name = f"rejects-{part:05d}-of-{parts:05d}.parquet"
-    write_rejects(posixpath.join(directory, name), place_rejects(rejects, offsets))
+    write_atomically(posixpath.join(directory, name), parquet_bytes(rejects))
     return name
 
 
 def place_rejects(
-    rejects: pa.RecordBatch, offsets: Mapping[tuple[str, int], int]
+    batches: list[pa.RecordBatch], offsets: Mapping[tuple[str, int], int]
 ) -> pa.Table:
     """Counts rows from the start of the file, and orders them by file and row.
 
     Args:
-      rejects: under `columns.REJECTS`.
+      batches: under `columns.REJECTS`.
       offsets: (file, slice) -> lines of the file before the slice.
     """
-    files = rejects.column("file").to_pylist()
-    slices = rejects.column("slice").to_pylist()
-    before = [offsets[place] for place in zip(files, slices, strict=True)]
-    rows = np.asarray(rejects.column("row")) + np.asarray(before, np.int64)
-    placed = with_columns(rejects, row=pa.array(rows, pa.int64()))
-    table = pa.Table.from_batches([placed]).select(PUBLISHED_REJECTS.names)
+    rejects = pa.Table.from_batches(batches, REJECTS)
+    places = zip(rejects["file"].to_pylist(), rejects["slice"].to_pylist(), strict=True)
+    before = np.array([offsets[place] for place in places], np.int64)
+    rows = pa.array(rejects["row"].to_numpy() + before)
+    placed = rejects.set_column(rejects.schema.get_field_index("row"), "row", rows)
+    table = placed.select(PUBLISHED_REJECTS.names).cast(PUBLISHED_REJECTS)
     return table.sort_by([("file", "ascending"), ("row", "ascending")])
-
-
-def write_rejects(path: str, rejects: pa.Table) -> None:
-    """Writes rejects as one Parquet file."""
-    sink = io.BytesIO()
-    pq.write_table(rejects.cast(PUBLISHED_REJECTS), sink, compression="zstd")
-    with FileSystems.create(
-        path, compression_type=CompressionTypes.UNCOMPRESSED
-    ) as file:
-        file.write(sink.getvalue())

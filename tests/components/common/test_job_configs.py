@@ -127,7 +127,10 @@ def test_splits_leave_something_to_train_on(validation, test):
         (TrainingConfig, {"learning_rate": 0}),
         (TrainingConfig, {"logical_cpus": 0}),
         (CorpusConfig, {"columns": {"text": ""}}),
+        (CorpusConfig, {"columns": {"text": "t"}, "csv_delimiter": ""}),
         (CorpusConfig, {"columns": {"text": "t"}, "csv_delimiter": "||"}),
+        (CorpusConfig, {"columns": {"text": "t"}, "csv_delimiter": '"'}),
+        (CorpusConfig, {"columns": {"text": "t"}, "csv_delimiter": "\n"}),
         (CorpusConfig, {"columns": {"text": "t"}, "format": "xml"}),
         (CorpusConfig, {"columns": {"text": "t"}, "slice_bytes": 10}),
     ],
@@ -135,3 +138,10 @@ def test_splits_leave_something_to_train_on(validation, test):
 def test_values_out_of_bounds(config_type, data):
     with pytest.raises(UserError):
         check_config(config_type, data, "here")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", " ", "§"])
+def test_delimiters_are_one_character(delimiter):
+    data = {"columns": {"text": "t"}, "csv_delimiter": delimiter}
+
+    assert check_config(CorpusConfig, data, "here").csv_delimiter == delimiter

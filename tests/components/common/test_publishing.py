@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,8 +15,8 @@ from reviewbeam.components.common.publishing import (
     add_to_run_record,
     folder_lock,
     is_done,
+    make_folder,
     staged_output,
-    writable,
 )
 
 # Takes the output's lock in another process and says so; ends when told or killed.
@@ -35,8 +36,8 @@ def output(tmp_path):
     return tmp_path / "out" / "dataset"
 
 
-def _publish(output, content="content", identity="f1"):
-    with staged_output(output, "prepare") as staging:
+def _publish(output, content="content", identity="f1", overwrite=False):
+    with staged_output(output, "prepare", overwrite=overwrite) as staging:
         (staging / "data.txt").write_text(content)
         write_manifest(staging, "dataset", identity, files=["data.txt"])
 
@@ -104,7 +105,7 @@ def test_a_failure_leaves_nothing(output, failure):
 def test_a_failure_keeps_the_older_output(output):
     _publish(output, "old")
     with pytest.raises(ValueError):
-        with staged_output(output, "prepare") as staging:
+        with staged_output(output, "prepare", overwrite=True) as staging:
             (staging / "data.txt").write_text("half of the new")
             raise ValueError
 
@@ -116,7 +117,7 @@ def test_a_failure_keeps_the_older_output(output):
 def test_a_newer_output_replaces_the_older_one(output):
     _publish(output, "old")
     (output / "beside.txt").write_text("of the old one")
-    _publish(output, "new", "f2")
+    _publish(output, "new", "f2", overwrite=True)
 
     assert (output / "data.txt").read_text() == "new"
     assert sorted(os.listdir(output)) == [
@@ -251,7 +252,53 @@ def test_a_file_where_the_staging_folder_is_needed(output):
     assert output.with_name("dataset.staged").read_text() == "a thesis"
 
 
-def test_other_faults_of_the_machine_are_no_mistake_of_the_user(tmp_path):
+def test_other_faults_of_the_machine_are_no_mistake_of_the_user(tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", full)
     with pytest.raises(OSError, match="No space left"):
-        with writable(tmp_path / "folder"):
-            raise OSError(28, "No space left on device")
+        make_folder(tmp_path / "folder")
+
+
+def test_an_output_that_appeared_meanwhile_stays(output):
+    assert not is_done(output, "dataset", "f1")
+    _publish(output, "of another run", "f2")
+    with pytest.raises(BusyError, match="Another run has just written"):
+        _publish(output, "mine", "f1")
+
+    assert (output / "data.txt").read_text() == "of another run"
+    assert os.listdir(output.parent) == ["dataset"]
+
+
+def test_a_kill_in_mid_replacement_loses_neither_output(output, monkeypatch):
+    _publish(output, "old")
+    rename = os.rename
+    killed = []
+
+    def killed_at_the_second(source, target):
+        if str(target) == str(output) and not killed:
+            killed.append(True)
+            raise SystemExit
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", killed_at_the_second)
+    with pytest.raises(SystemExit):
+        _publish(output, "new", overwrite=True)
+    assert (output / "data.txt").read_text() == "old"
+
+    # The same without a chance to tidy up.
+    os.rename(output, output.with_name(".dataset.replaced"))
+    _publish(output, "new", overwrite=True)
+    assert (output / "data.txt").read_text() == "new"
+    assert os.listdir(output.parent) == ["dataset"]
+
+
+def test_leftovers_of_a_kill_are_ours(output):
+    staging = output.with_name("dataset.staged")
+    staging.mkdir(parents=True)
+    (staging / ".run.json.12345.tmp").write_text("{")
+
+    _publish(output)
+    assert os.listdir(output.parent) == ["dataset"]
+    assert sorted(os.listdir(output))[1:] == ["data.txt", "manifest.json", RUN_FILE]

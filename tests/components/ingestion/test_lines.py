@@ -1,16 +1,17 @@
 import bz2
 import gzip
 import io
+import tracemalloc
 
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reviewbeam.components.common.filesystems import open_binary
 from reviewbeam.components.ingestion import lines
 from reviewbeam.components.ingestion.lines import (
     DamagedFileError,
-    open_binary,
     read_blocks,
     read_lines,
     read_slice_lines,
@@ -24,6 +25,7 @@ PACKERS = {
 CONTENT = b"".join(b"line %d of some review\n" % number for number in range(40))
 # Few different bytes, so that line ends are frequent.
 TEXT = st.lists(st.sampled_from([b"\n", b"\r", b"a", b"\xff", b"bcd"])).map(b"".join)
+SHARES = st.lists(st.floats(0, 1), max_size=6)  # of the content, where it is cut
 
 
 def _expected(content):
@@ -37,15 +39,20 @@ def _expected(content):
     return found
 
 
+def _bounds(content, shares):
+    """Places that divide the content, its ends among them; some may be equal."""
+    return [0, *sorted(round(share * len(content)) for share in shares), len(content)]
+
+
 def _unpacked(data, compression, block_bytes=None, monkeypatch=None):
     if block_bytes:
         monkeypatch.setattr(lines, "BLOCK_BYTES", block_bytes)
     return b"".join(read_blocks(io.BytesIO(data), compression))
 
 
-@given(content=TEXT | st.binary(), cuts=st.lists(st.integers(0, 200)))
-def test_lines_do_not_depend_on_the_blocks(content, cuts):
-    bounds = [0, *sorted(min(cut, len(content)) for cut in cuts), len(content)]
+@given(content=TEXT | st.binary(), shares=SHARES)
+def test_lines_do_not_depend_on_the_blocks(content, shares):
+    bounds = _bounds(content, shares)
     blocks = [content[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
 
     assert list(read_lines(blocks)) == _expected(content)
@@ -67,18 +74,26 @@ def test_only_line_feeds_end_a_line():
     ]
 
 
-@given(content=TEXT | st.binary(), cuts=st.sets(st.integers(0, 200)))
-def test_slices_hold_each_line_once(content, cuts):
-    bounds = sorted({0, len(content), *(min(cut, len(content)) for cut in cuts)})
-    if len(bounds) == 1:
-        bounds = [0, 0]
+def _slices(content, bounds):
     found = []
     for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
         part = list(read_slice_lines(io.BytesIO(content), start, stop))
         assert all(start <= offset < stop for offset, _ in part)
         found += part
+    return found
 
-    assert found == _expected(content)
+
+@given(content=TEXT | st.binary(), shares=SHARES)
+def test_slices_hold_each_line_once(content, shares):
+    assert _slices(content, _bounds(content, shares)) == _expected(content)
+
+
+@pytest.mark.parametrize("content", [b"one\n\ntwo\r\nthree", b"\n\na\n", b"\nlonger\n"])
+def test_slices_hold_each_line_once_wherever_two_cuts_are(content):
+    for first in range(len(content) + 1):
+        for second in range(first, len(content) + 1):
+            bounds = [0, first, second, len(content)]
+            assert _slices(content, bounds) == _expected(content)
 
 
 @pytest.mark.parametrize("size", [9, 10, 11, 12, 25, 31])
@@ -96,16 +111,14 @@ def test_a_giant_line_is_given_by_its_start(monkeypatch, size):
 
 def test_a_giant_line_does_not_fill_the_memory(monkeypatch):
     monkeypatch.setattr(lines, "MAX_RECORD_BYTES", 10)
-    given_blocks = 0
+    blocks = (bytes(10_000) for _ in range(1000))
+    tracemalloc.start()
+    found = list(read_lines(blocks))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
 
-    def blocks():
-        nonlocal given_blocks
-        for _ in range(10_000):
-            given_blocks += 1
-            yield bytes(1000)
-
-    ((offset, line),) = read_lines(blocks())
-    assert (offset, line, given_blocks) == (0, bytes(11), 10_000)
+    assert found == [(0, bytes(11))]
+    assert peak < 200_000  # of a line of 10 MB
 
 
 def test_plain_content_comes_as_it_is(tmp_path):

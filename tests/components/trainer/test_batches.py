@@ -32,6 +32,9 @@ def test_each_row_once_and_the_budget_held(lengths, budget, epoch):
             batch = lengths[plan.batch(index)]
             assert len(batch) >= 1
             assert len(batch) * batch.max() <= budget or len(batch) == 1
+            # What is more than half full holds little padding.
+            cells = len(batch) * batch.max()
+            assert batch.sum() >= 0.95 * cells or cells <= budget / 2
             assert plan.tokens[index] == batch.sum()
             assert plan.cells[index] == len(batch) * batch.max()
 
@@ -66,7 +69,10 @@ def test_batch_mates_and_batch_order_change_between_epochs():
     )
     mates = np.bincount(first)[first] - 1
     still_mates = counts[pair] - 1
-    assert (still_mates / np.maximum(mates, 1)).mean() < 0.15
+    share = still_mates / np.maximum(mates, 1)
+    assert share.mean() < 0.15
+    # Sorted by the bare length, the rare long rows would always meet the same ones.
+    assert share[lengths >= 80].mean() < 0.15
     # Short and long batches alternate: no trend from the first to the last.
     longest = plans[0].cells / np.diff(plans[0].starts)
     assert abs(np.corrcoef(longest, np.arange(len(longest)))[0, 1]) < 0.1

@@ -11,7 +11,7 @@ from reviewbeam.components.trainer.devices import (
 )
 
 LISTING = """GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-5d5ba0d6)
-  MIG 1g.5gb Device 0: (UUID: MIG-b1)
+  MIG 1g.5gb Device 0: (UUID: MIG-GPU-5d5ba0d6/1/0)
 GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-0a1b)
 GPU 2: NVIDIA A100-SXM4-40GB (UUID: GPU-77ab)
 """

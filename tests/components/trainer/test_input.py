@@ -58,17 +58,6 @@ def test_batches_are_the_rows_of_the_plan_padded(dataset):
     assert index == len(plan) - 1
 
 
-def test_batches_can_begin_in_the_middle(dataset):
-    described = json.loads((dataset / "manifest.json").read_text())["splits"]["train"]
-    split = read_split(dataset, "train", described, NAMES)
-    plan = plan_batches(split.lengths, 128, seed=1, epoch=0)
-    whole = list(batches(split, plan))
-    rest = list(batches(split, plan, first=7))
-    assert len(rest) == len(plan) - 7
-    for (expected, _), (found, _) in zip(whole[7:], rest, strict=True):
-        np.testing.assert_array_equal(found, expected)
-
-
 def test_a_missing_shard_is_named(small):
     (small / "train-00001-of-00003.tfrecord.gz").unlink()
     with pytest.raises(UserError, match="lists the shard 'train-00001-of-00003"):

@@ -9,6 +9,7 @@ from reviewbeam.components.trainer.batches import plan_batches
 from reviewbeam.components.trainer.display import TrainingDisplay
 from reviewbeam.components.trainer.input import Split
 from reviewbeam.components.trainer.loop import fit, predict_split
+from reviewbeam.components.trainer.metrics import validation_metrics
 from reviewbeam.components.trainer.optimizer import learning_rates
 from reviewbeam.components.trainer.step import make_predict_step
 from tests.components.trainer.datasets import make_rows
@@ -108,8 +109,11 @@ def test_training_is_the_gradient_descent_that_the_config_says(classifier):
     assert [epoch["steps"] for epoch in outcome.history] == np.cumsum(
         [len(plan) for plan in plans]
     ).tolist()
-    assert outcome.metrics is None  # validation was not asked for
-    assert outcome.best_epoch == 3
+    logits = features(classifier, validation) @ kernel + bias
+    expected = validation_metrics(logits, validation.labels, CLASS_WEIGHTS)
+    assert outcome.best_epoch == 3  # without early stopping, the last
+    assert outcome.metrics.loss == pytest.approx(expected.loss, rel=1e-5)
+    assert outcome.metrics.accuracy == expected.accuracy
 
 
 def test_predictions_come_in_the_order_of_the_rows(classifier):

@@ -91,6 +91,20 @@ def test_cross_entropy_of_large_logits_is_finite():
     np.testing.assert_allclose(losses, [300, 0], atol=1e-4)
 
 
+def test_dropout_acts_in_training_and_not_in_prediction():
+    model, _ = bag_of_words(3)
+    dropout = keras.layers.Dropout(0.5, seed=1)
+    model = keras.Model(model.input, dropout(model.output))
+    optimizer = keras.optimizers.SGD(0.0)
+    optimizer.build(model.trainable_variables)
+    strategy = tf.distribute.get_strategy()
+    step = make_train_step(strategy, model, optimizer, WEIGHTS)
+    losses = {float(step(TOKEN_IDS, LABELS)) for _ in range(5)}
+    assert len(losses) > 1
+    predict = make_predict_step(strategy, model)
+    np.testing.assert_array_equal(predict(TOKEN_IDS), predict(TOKEN_IDS))
+
+
 def test_batches_of_any_shape_share_one_graph():
     model, _ = bag_of_words(3)
     optimizer = keras.optimizers.SGD(0.0)

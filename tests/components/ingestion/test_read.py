@@ -1,0 +1,330 @@
+import bz2
+import dataclasses
+import gzip
+import json
+import math
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.util import assert_that, equal_to
+
+from reviewbeam.components.common.coders import register_record_batch_coder
+from reviewbeam.components.common.columns import concat_batches, review_schema
+from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.job_configs import CorpusConfig
+from reviewbeam.components.ingestion.files import find_files, slice_file
+from reviewbeam.components.ingestion.read import (
+    ReadReviews,
+    SliceReader,
+    SliceSummary,
+    check_summaries,
+    line_offsets,
+)
+
+PACKERS = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".zst": zstandard.compress,
+}
+
+
+def _config(path, **changes):
+    return CorpusConfig(
+        **({"columns": {"text": "text", "keep": ["n"]}, "input": [str(path)]} | changes)
+    )
+
+
+def _read(config, slice_bytes=1024, batch_rows=4096):
+    """Reads the corpus slice by slice: files, batches, summaries."""
+    files = find_files(config)
+    batches, summaries = [], []
+    for file in files:
+        for piece in slice_file(file, slice_bytes):
+            reader = SliceReader(piece, config, batch_rows)
+            batches += reader.batches()
+            summaries.append(reader.summary)
+    return files, batches, summaries
+
+
+def _write(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def _mixed_lines(count=500):
+    """Good lines, broken ones and blank ones of several lengths, and their fates."""
+    lines, expected = [], []
+    for number in range(1, count + 1):
+        if number % 7 == 0:
+            lines.append("")
+            continue
+        if number % 11 == 0:
+            lines.append('{"text": "broken ' + "x" * (number % 50))
+            expected.append((number, "malformed_json", None))
+            continue
+        text = f"review {number} " + "é" * (number % 90)
+        lines.append(json.dumps({"text": text, "n": number}, ensure_ascii=False))
+        expected.append((number, None, text))
+    return ("\n".join(lines) + "\n").encode(), expected
+
+
+# === Rows ===
+
+
+def test_reads_a_slice_into_batches(tmp_path):
+    lines = [json.dumps({"text": f"t{i}", "n": i}) for i in range(10)]
+    config = _config(_write(tmp_path / "a.jsonl", "\n".join(lines)))
+    _, batches, (summary,) = _read(config, batch_rows=4)
+
+    assert [batch.num_rows for batch in batches] == [4, 4, 2]
+    assert all(batch.schema == review_schema(("n",)) for batch in batches)
+    assert batches[2].to_pylist()[1] == {
+        "file": "a.jsonl",
+        "slice": 0,
+        "row": 10,
+        "byte_offset": sum(len(line) + 1 for line in lines[:9]),
+        "raw": lines[9].encode(),
+        "problem": None,
+        "text": "t9",
+        "id": None,
+        "label": None,
+        "language": None,
+        "group": None,
+        "keep.n": "9",
+    }
+    assert summary == SliceSummary(
+        file="a.jsonl",
+        index=0,
+        lines=10,
+        rows=10,
+        present=("n", "text"),
+        known=("text", "n"),
+    )
+
+
+@pytest.mark.parametrize("slice_bytes", [40, 333, 1024, 10**6])
+def test_rows_are_those_of_the_file_however_it_is_sliced(tmp_path, slice_bytes):
+    content, expected = _mixed_lines()
+    files, batches, summaries = _read(
+        _config(_write(tmp_path / "a.jsonl", content)), slice_bytes, batch_rows=50
+    )
+    assert len(summaries) == max(1, math.ceil(len(content) / slice_bytes))
+    offsets = line_offsets(summaries)
+    rows = concat_batches(batches, batches[0].schema).to_pylist()
+
+    # Counted from the start of the file, a row is its physical line.
+    assert [
+        (row["row"] + offsets[row["file"], row["slice"]], row["problem"], row["text"])
+        for row in rows
+    ] == expected
+    physical = content.split(b"\n")
+    for row, (line, *_) in zip(rows, expected, strict=True):
+        assert row["raw"] == physical[line - 1]
+        assert content[row["byte_offset"] :].startswith(row["raw"] + b"\n")
+    assert sum(summary.lines for summary in summaries) == 500
+    assert sum(summary.rows for summary in summaries) == len(expected)
+    assert sum(summary.unreadable for summary in summaries) == sum(
+        problem is not None for _, problem, _ in expected
+    )
+
+
+@pytest.mark.parametrize("ending", PACKERS)
+def test_a_compressed_file_has_the_same_rows(tmp_path, ending):
+    content, _ = _mixed_lines()
+    packed = _write(tmp_path / f"a.jsonl{ending}", PACKERS[ending](content))
+    plain = _write(tmp_path / "a.jsonl", content)
+    _, expected, _ = _read(_config(plain), 10**6)
+    _, found, (summary,) = _read(_config(packed))
+
+    assert [batch.to_pylist() for batch in found] == [
+        [row | {"file": packed.name} for row in batch.to_pylist()] for batch in expected
+    ]
+    assert (summary.lines, summary.damaged) == (500, None)
+
+
+def test_parquet_rows_are_counted_from_the_start_of_the_file(tmp_path):
+    path = tmp_path / "a.parquet"
+    table = pa.table({"text": [f"t{i}" for i in range(25)], "n": range(25)})
+    pq.write_table(table, path, row_group_size=10)
+    _, batches, summaries = _read(_config(path), slice_bytes=1, batch_rows=4)
+
+    offsets = line_offsets(summaries)
+    rows = [row for batch in batches for row in batch.to_pylist()]
+    assert [row["row"] + offsets["a.parquet", row["slice"]] for row in rows] == list(
+        range(1, 26)
+    )
+    assert [row["text"] for row in rows] == table.column("text").to_pylist()
+    assert [summary.lines for summary in summaries] == [10, 10, 5]
+    assert (
+        {row["byte_offset"] for row in rows} == {row["raw"] for row in rows} == {None}
+    )
+
+
+def test_csv_and_tsv(tmp_path):
+    rows = "text;n\na,b;1\nc\n"
+    config = _config(_write(tmp_path / "a.csv", rows), csv_delimiter=";")
+    _, (batch,), (summary,) = _read(config)
+    assert batch.column("text").to_pylist() == ["a,b", None]
+    assert batch.column("problem").to_pylist() == [None, "wrong_field_count"]
+    assert (summary.lines, summary.rows, summary.unreadable) == (3, 2, 0)
+
+    config = _config(_write(tmp_path / "a.tsv", rows.replace(";", "\t")))
+    _, (batch,), _ = _read(config)
+    assert batch.column("text").to_pylist() == ["a,b", None]
+
+
+def test_an_empty_file_has_a_summary(tmp_path):
+    _, batches, summaries = _read(_config(_write(tmp_path / "a.jsonl", "")))
+
+    assert (batches, summaries) == ([], [SliceSummary("a.jsonl", 0)])
+
+
+@pytest.mark.parametrize("ending", PACKERS)
+def test_a_file_cut_short_keeps_what_was_read(tmp_path, ending):
+    lines = [json.dumps({"text": f"t{i}", "n": i}) + "\n" for i in range(200)]
+    first, second = (
+        PACKERS[ending]("".join(part).encode()) for part in (lines[:120], lines[120:])
+    )
+    path = _write(tmp_path / f"a.jsonl{ending}", first + second[: len(second) // 2])
+    _, batches, (summary,) = _read(_config(path))
+
+    assert summary.damaged.endswith("data ends before its end mark")
+    texts = [text for batch in batches for text in batch.column("text").to_pylist()]
+    assert summary.rows == summary.lines == len(texts) >= 120
+    # No line is half of one.
+    assert texts == [f"t{i}" for i in range(len(texts))]
+
+
+def test_a_parquet_page_that_is_broken_is_damage(tmp_path):
+    path = tmp_path / "a.parquet"
+    table = pa.table({"text": [f"{i * 7919}" for i in range(2000)]})
+    pq.write_table(table, path, compression="gzip", use_dictionary=False)
+    data = bytearray(path.read_bytes())
+    data[100:400] = bytes(300)
+    path.write_bytes(bytes(data))
+    _, _, (summary,) = _read(_config(path, columns={"text": "text"}))
+
+    assert summary.damaged.startswith("it can't be read (")
+
+
+def test_a_file_that_vanished_is_damage(tmp_path):
+    config = _config(_write(tmp_path / "a.jsonl", '{"text": "a"}\n'))
+    (file,) = find_files(config)
+    (piece,) = slice_file(file, 1024)
+    (tmp_path / "a.jsonl").unlink()
+    reader = SliceReader(piece, config, 10)
+
+    assert list(reader.batches()) == []
+    assert "No such file" in reader.summary.damaged
+
+
+# === In a pipeline ===
+
+
+def test_read_reviews_in_a_pipeline(tmp_path):
+    register_record_batch_coder()
+    content, expected = _mixed_lines(60)
+    config = _config(_write(tmp_path / "a.jsonl", content))
+    (file,) = find_files(config)
+    slices = slice_file(file, 500)
+    _, _, summaries = _read(config, 500)
+    assert len(slices) > 3
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        read = (
+            pipeline
+            | "ListSlices" >> beam.Create(slices)
+            | "ReadReviews" >> ReadReviews(config, batch_rows=5)
+        )
+        texts = read.reviews | "Texts" >> beam.FlatMap(
+            lambda batch: batch.column("text").to_pylist()
+        )
+        sizes = read.reviews | "Sizes" >> beam.Map(lambda batch: batch.num_rows <= 5)
+        wanted = [text for _, _, text in expected]
+        assert_that(texts, equal_to(wanted), label="Texts")
+        assert_that(read.summaries, equal_to(summaries), label="Summaries")
+        assert_that(sizes | beam.Distinct(), equal_to([True]), label="BatchRows")
+
+
+# === Files that are wrong as a whole ===
+
+
+def _check(config, **changes):
+    files, _, summaries = _read(config)
+    check_summaries(
+        config,
+        files,
+        [dataclasses.replace(summary, **changes) for summary in summaries],
+    )
+
+
+def test_sound_files_pass(tmp_path):
+    _write(tmp_path / "a.jsonl", 'oops\n{"text": "a"}\n{"n": 1}\n')
+    _write(tmp_path / "b.jsonl", "")
+    _write(tmp_path / "c.csv", "text,n\n")
+
+    _check(_config(tmp_path / "*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", "text,n\na,1\nb,2\n"),
+        ("a.jsonl", '[{"text": "a"}]\n'),
+        ("a.jsonl", "{\n"),
+        ("a.csv", '"text,n\n"a,1\n"b,2'),
+    ],
+)
+def test_a_file_without_a_record_of_its_format(tmp_path, name, content):
+    path = _write(tmp_path / name, content)
+    file_format = name.removeprefix("a.")
+
+    with pytest.raises(UserError) as error:
+        _check(_config(path))
+    assert str(error.value).startswith(
+        f"{path} is no {file_format} file: none of its "
+        f"{len(content.splitlines())} records can be read as that."
+    )
+
+
+def test_a_column_in_no_row_of_a_file(tmp_path):
+    _write(tmp_path / "a.jsonl", '{"text": "a", "n": 1}\n')
+    wrong = _write(tmp_path / "b.jsonl", '{"texts": "a", "n": 1}\n{"n": 2}\n')
+
+    with pytest.raises(UserError) as error:
+        _check(_config(tmp_path / "*.jsonl"))
+    assert str(error.value) == (
+        f"{wrong} has no column 'text', which columns.text names (did you mean "
+        "'texts'?). Its columns: 'texts', 'n'."
+    )
+
+
+def test_a_column_may_be_in_one_slice_only(tmp_path):
+    lines = ['{"text": "a"}'] * 200 + ['{"text": "a", "n": 1}']
+
+    _check(_config(_write(tmp_path / "a.jsonl", "\n".join(lines))))
+
+
+def test_a_csv_header_is_enough(tmp_path):
+    _check(_config(_write(tmp_path / "a.csv", "text,n\ntoo,many,fields\n")))
+
+
+def test_line_offsets_add_up_by_file():
+    summaries = [
+        SliceSummary("b", 1, lines=5),
+        SliceSummary("a", 0, lines=7),
+        SliceSummary("b", 0, lines=3),
+        SliceSummary("b", 10, lines=1),
+        SliceSummary("b", 2, lines=0),
+    ]
+
+    assert line_offsets(summaries) == {
+        ("a", 0): 0,
+        ("b", 0): 0,
+        ("b", 1): 3,
+        ("b", 2): 8,
+        ("b", 10): 8,
+    }
