@@ -13,7 +13,7 @@ def test_the_embedded_runner_is_named_by_default():
 def test_a_file_and_arguments(tmp_path):
     path = tmp_path / "beam.yaml"
     path.write_text(
-        "runner: FlinkRunner\nparallelism: 2\nexperiments: [a, b]\nstreaming: false\n"
+        "runner: FlinkRunner\nparallelism: 2\nexperiments: [a, b]\n"
         "environment_config: {command: /boot}\n"
     )
     options = beam_options(["--parallelism=4"], str(path)).get_all_options()
@@ -28,6 +28,19 @@ def test_an_unknown_option_in_a_file(tmp_path):
     path.write_text("paralelism: 2\n")
     with pytest.raises(UserError, match="did you mean '--parallelism'"):
         beam_options([], str(path))
+
+
+@pytest.mark.parametrize("text", ["streaming: false\n", "- a\n", "\xff", "a: b: c\n"])
+def test_a_file_that_cannot_be_used(tmp_path, text):
+    path = tmp_path / "beam.yaml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match="beam.yaml"):
+        beam_options([], str(path))
+
+
+def test_an_unknown_runner():
+    with pytest.raises(UserError, match="--runner=Nonsense can't be used"):
+        beam_options(["--runner=Nonsense"], None)
 
 
 def test_a_value_of_the_wrong_kind():

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 
 import keras
@@ -9,6 +10,7 @@ import keras_hub  # noqa: F401  (the layers of model.keras)
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
@@ -259,3 +261,71 @@ def test_a_foreign_folder_is_left_alone(run_score, tmp_path):
     assert code == 2
     assert "was not made by reviewbeam" in err
     assert [p.name for p in (tmp_path / "scores").iterdir()] == ["thesis.txt"]
+
+
+def test_a_kill_while_publishing_is_made_good(run_score, tmp_path, monkeypatch):
+    settings = {"inference": {"chunk_rows": 10, "batch_tokens": 4096}}
+    move, moved = os.replace, []
+
+    def dies_at_the_fourth(source, target):
+        if "model_version=" in str(target):
+            if len(moved) == 3:
+                raise OSError("the machine went away")
+            moved.append(target)
+        move(source, target)
+
+    monkeypatch.setattr(os, "replace", dies_at_the_fourth)
+    assert run_score(SAMPLE / "new_arrivals.jsonl", **settings)[0] == 1
+    assert not (tmp_path / "scores" / "_manifest.json").exists()
+    monkeypatch.undo()
+    assert run_score(SAMPLE / "new_arrivals.jsonl", **settings)[0] == 0
+    assert len(pd.read_parquet(tmp_path / "scores")) == 100
+
+
+def test_parts_that_the_manifest_does_not_list_are_removed(run_score, tmp_path):
+    """Such as those of a changed file, where a run was killed before it was done."""
+    assert run_score(SAMPLE / "new_arrivals.jsonl")[0] == 0
+    (part,) = tmp_path.glob("scores/model_version=*/*")
+    shutil.copy(part, part.with_name("part-0000.parquet"))
+    assert run_score(SAMPLE / "new_arrivals.jsonl")[0] == 0
+    assert list(tmp_path.glob("scores/model_version=*/*")) == [part]
+
+
+def test_files_of_two_days_may_have_the_same_name(run_score, arrivals, tmp_path):
+    _write(tmp_path / "monday" / "a.jsonl", arrivals[:30])
+    _write(tmp_path / "tuesday" / "a.jsonl", arrivals[30:])
+    assert run_score(tmp_path / "monday" / "*.jsonl")[0] == 0
+    assert run_score(tmp_path / "tuesday" / "*.jsonl")[0] == 0
+    assert len(_read(tmp_path / "scores")) == 100
+    code, out, _ = run_score(tmp_path / "*" / "a.jsonl")
+    assert code == 0 and "0 rows read from 0 new files" in out
+
+
+def test_a_gate_that_is_opened_takes_over_the_staged_work(
+    run_score, tmp_path, monkeypatch
+):
+    rules = {"max_reject_fraction": 0.1}
+    assert run_score(SAMPLE / "broken.jsonl", rules=rules)[0] == 3
+    staged = [p.name for p in tmp_path.glob("scores/_staged/*/part-*")]
+    assert staged
+    modes = {p.stat().st_mode & 0o77 for p in tmp_path.glob("scores/_staged/*/*.arrow")}
+    assert modes == {0}
+
+    def never(*arguments):
+        raise AssertionError("nothing was left to infer")
+
+    monkeypatch.setattr(SavedModelHandler, "_infer", never)
+    assert run_score(SAMPLE / "broken.jsonl", rules={"max_reject_fraction": 1})[0] == 0
+    published = [p.name for p in tmp_path.glob("scores/model_version=*/*")]
+    assert published == staged
+
+
+def test_a_cut_parquet_file_is_left_out_and_named(run_score, arrivals, tmp_path):
+    _write(tmp_path / "in" / "good.jsonl", arrivals[:20])
+    path = tmp_path / "in" / "cut.parquet"
+    pq.write_table(pa.Table.from_pylist(arrivals[20:]), path)
+    path.write_bytes(path.read_bytes()[:-10])
+    code, _, err = run_score(tmp_path / "in" / "*")
+    assert code == 1
+    assert "cut.parquet is damaged" in err
+    assert len(pd.read_parquet(tmp_path / "scores")) == 20

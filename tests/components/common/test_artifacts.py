@@ -16,6 +16,7 @@ from reviewbeam.components.common.artifacts import (
     fingerprint,
     read_json,
     read_manifest,
+    write_bytes,
     write_json,
     write_manifest,
     write_text,
@@ -124,6 +125,25 @@ def test_writes_text_by_rename(tmp_path):
     assert path.read_bytes() == "größer\n".encode()
     assert path.stat().st_ino != before
     assert os.listdir(tmp_path) == ["text"]
+
+
+def test_bytes_have_the_permissions_asked_for(tmp_path):
+    write_bytes(tmp_path / "secret", b"\0\xff", mode=0o600)
+    write_bytes(tmp_path / "plain", b"")
+
+    assert (tmp_path / "secret").read_bytes() == b"\0\xff"
+    assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (tmp_path / "plain").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_file_that_a_killed_process_left_is_no_obstacle(tmp_path):
+    (tmp_path / f".data.{os.getpid()}.tmp").write_bytes(b"half")
+    write_bytes(tmp_path / "data", b"whole")
+
+    assert (tmp_path / "data").read_bytes() == b"whole"
+    assert os.listdir(tmp_path) == ["data"]
 
 
 def test_reads_the_json_it_wrote(tmp_path):

@@ -1,5 +1,6 @@
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +9,7 @@ from reviewbeam.components.common.columns import (
     REJECTS,
     concat_batches,
     from_bytes,
+    parquet_bytes,
     review_schema,
     select_columns,
     to_bytes,
@@ -137,3 +139,11 @@ def test_select_columns_in_the_order_asked_for():
     batch = pa.RecordBatch.from_pydict({"a": [1], "b": ["x"], "c": [None]})
 
     assert select_columns(batch, ["c", "a"]).to_pydict() == {"c": [None], "a": [1]}
+
+
+def test_equal_tables_have_equal_parquet_bytes():
+    table = pa.table({"a": [1, None], "b": [[0.5], []]})
+    chunked = pa.concat_tables([table.slice(0, 1), table.slice(1)]).combine_chunks()
+
+    assert parquet_bytes(table) == parquet_bytes(chunked)
+    assert pq.read_table(pa.BufferReader(parquet_bytes(table))).equals(table)

@@ -59,12 +59,6 @@ def test_yaml_keys_stand_for_the_values_of_the_corpus(tmp_path):
     }
 
 
-def test_keys_made_in_python_stand_for_them_too():
-    rules = LabelRules(type="binary", names=("a", "b"), mapping={True: "a", 2: "b"})
-
-    assert rules.mapping == {"true": "a", "2": "b"}
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -90,10 +84,30 @@ def test_a_dataset_keeps_no_column_under_a_name_of_its_own(name):
         _prepare({"keep": ["product", name]})
 
 
-@pytest.mark.parametrize("name", ["label", "score", "probabilities", "id"])
+@pytest.mark.parametrize("name", ["label", "score", "id", "model_version"])
 def test_scores_keep_no_column_under_a_name_of_their_own(name):
     with pytest.raises(UserError, match="columns.keep"):
         check_config(ScoreConfig, {"columns": {"text": "t", "keep": [name]}}, "score")
+
+
+def test_a_column_is_kept_once():
+    with pytest.raises(UserError, match="columns.keep has a name twice"):
+        _prepare({"keep": ["product", "shop", "product"]})
+
+
+def test_a_list_of_languages_needs_their_column():
+    rules = {"languages": ["de", "fr"]}
+    with pytest.raises(UserError, match="rules.languages needs columns.language"):
+        _prepare({}, rules=rules)
+    with pytest.raises(UserError, match="rules.languages needs columns.language"):
+        check_config(ScoreConfig, {"columns": {"text": "t"}, "rules": rules}, "score")
+
+    assert _prepare({"language": "lang"}, rules=rules).rules.languages == ("de", "fr")
+
+
+def test_score_reads_no_labels():
+    with pytest.raises(UserError, match="columns.label has no use here"):
+        check_config(ScoreConfig, {"columns": {"text": "t", "label": "l"}}, "score")
 
 
 def test_other_columns_may_be_kept():
@@ -122,6 +136,7 @@ def test_splits_leave_something_to_train_on(validation, test):
         (TextRules, {"truncate": "tail"}),
         (TextRules, {"head_fraction": 1.1}),
         (RecordRules, {"min_characters": 0}),
+        (RecordRules, {"min_characters": 9, "max_characters": 8}),
         (RecordRules, {"max_reject_fraction": 2}),
         (TrainingConfig, {"epochs": 0}),
         (TrainingConfig, {"learning_rate": 0}),

@@ -1,6 +1,5 @@
 import gzip
 import hashlib
-import os
 
 import pytest
 import tensorflow as tf
@@ -12,7 +11,6 @@ from reviewbeam.components.examples import shards
 from reviewbeam.components.examples.shards import (
     read_shard,
     shard_name,
-    write_atomically,
     write_shard,
 )
 
@@ -122,27 +120,3 @@ def test_a_changed_byte_of_the_file(path):
 
     with pytest.raises(UserError, match="is no sound TFRecord file"):
         read_shard(path)
-
-
-def test_writes_by_rename(tmp_path):
-    path = tmp_path / "data"
-    write_atomically(str(path), b"one")
-    before = path.stat().st_ino
-    write_atomically(str(path), b"two")
-
-    assert path.read_bytes() == b"two"
-    assert path.stat().st_ino != before
-    assert os.listdir(tmp_path) == ["data"]
-
-
-def test_a_failed_write_leaves_the_older_file(tmp_path, monkeypatch):
-    path = tmp_path / "data"
-    write_atomically(str(path), b"old")
-
-    def fail(*_):
-        raise OSError("no more space")
-
-    monkeypatch.setattr(shards.FileSystems, "rename", fail)
-    with pytest.raises(OSError, match="no more space"):
-        write_atomically(str(path), b"new")
-    assert path.read_bytes() == b"old"

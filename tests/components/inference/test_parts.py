@@ -9,10 +9,8 @@ from reviewbeam.components.inference.parts import (
     Chunk,
     ChunkRecord,
     is_staged,
-    parquet_bytes,
     read_records,
     rejects_path,
-    write_bytes,
     write_part,
 )
 
@@ -75,6 +73,8 @@ def test_a_part_and_its_record(tmp_path):
         "shop": "s",
     }
     assert len(os.listdir(tmp_path)) == 3  # no temporary file
+    # Rejects hold texts as they were.
+    assert rejects_path(tmp_path, CHUNK).stat().st_mode & 0o777 == 0o600
 
 
 def test_what_holds_no_row_is_not_written(tmp_path):
@@ -117,21 +117,3 @@ def test_records_are_ordered_by_place(tmp_path):
         (r.chunk.file, r.chunk.slice, r.chunk.first_row) for r in read_records(tmp_path)
     ]
     assert found == sorted(places)
-
-
-def test_equal_tables_have_equal_bytes():
-    table = pa.table({"a": [1, None], "b": [[0.5], []]})
-    chunked = pa.concat_tables([table.slice(0, 1), table.slice(1)]).combine_chunks()
-
-    assert parquet_bytes(table) == parquet_bytes(chunked)
-    assert pq.read_table(pa.BufferReader(parquet_bytes(table))).equals(table)
-
-
-def test_bytes_are_written_by_rename(tmp_path):
-    write_bytes(tmp_path / "data", b"one")
-    before = (tmp_path / "data").stat().st_ino
-    write_bytes(tmp_path / "data", b"two")
-
-    assert (tmp_path / "data").read_bytes() == b"two"
-    assert (tmp_path / "data").stat().st_ino != before
-    assert os.listdir(tmp_path) == ["data"]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.common.job_configs import CorpusConfig
 from reviewbeam.components.ingestion.files import CorpusFile, find_files, slice_file
+from reviewbeam.components.ingestion.lines import DamagedFileError
 
 LINE = b'{"text": "a"}\n'
 
@@ -86,6 +87,14 @@ def test_globs_below_the_current_folder(corpus, monkeypatch, glob, names):
 
 def test_a_file_of_two_globs_is_read_once(corpus):
     assert _find(corpus / "2023/*", corpus / "2023/a.jsonl") == ["a.jsonl", "b.jsonl"]
+
+
+def test_a_file_has_one_path_however_it_is_named(corpus, monkeypatch):
+    monkeypatch.chdir(corpus / "2023")
+    globs = ("a.jsonl", "./a.jsonl", "../2023/[a].jsonl", corpus / "2023" / "a.jsonl")
+
+    (file,) = find_files(_config(*globs))
+    assert file.path == str(corpus / "2023" / "a.jsonl")
 
 
 def test_equal_names_under_two_globs_become_paths(corpus):
@@ -258,10 +267,10 @@ def test_a_parquet_file_without_rows_is_one_slice(tmp_path):
 
 
 @pytest.mark.parametrize("size", [4, 10, -10, -1])
-def test_a_parquet_file_cut_short_is_one_message(tmp_path, size):
+def test_a_parquet_file_cut_short_is_damaged(tmp_path, size):
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": ["a"]}), path)
     path.write_bytes(path.read_bytes()[:size])
 
-    with pytest.raises(UserError, match="a.parquet is a damaged Parquet file: .* Copy"):
+    with pytest.raises(DamagedFileError, match="its Parquet footer can't be read"):
         slice_file(_file(path), 1)

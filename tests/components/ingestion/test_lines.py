@@ -46,7 +46,7 @@ def _bounds(content, shares):
 
 def _unpacked(data, compression, block_bytes=None, monkeypatch=None):
     if block_bytes:
-        monkeypatch.setattr(lines, "BLOCK_BYTES", block_bytes)
+        monkeypatch.setattr(lines, "COMPRESSED_BLOCK_BYTES", block_bytes)
     return b"".join(read_blocks(io.BytesIO(data), compression))
 
 

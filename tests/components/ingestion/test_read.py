@@ -16,6 +16,7 @@ from reviewbeam.components.common.coders import register_record_batch_coder
 from reviewbeam.components.common.columns import concat_batches, review_schema
 from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.common.job_configs import CorpusConfig
+from reviewbeam.components.ingestion import read
 from reviewbeam.components.ingestion.files import find_files, slice_file
 from reviewbeam.components.ingestion.read import (
     ReadReviews,
@@ -144,6 +145,19 @@ def test_a_compressed_file_has_the_same_rows(tmp_path, ending):
         [row | {"file": packed.name} for row in batch.to_pylist()] for batch in expected
     ]
     assert (summary.lines, summary.damaged) == (500, None)
+
+
+def test_giant_records_end_a_batch_early(tmp_path, monkeypatch):
+    monkeypatch.setattr(read, "_BATCH_BYTES", 100)
+    lines = [
+        json.dumps({"text": "x" * (40 if i < 6 else 1), "n": i}) for i in range(20)
+    ]
+    config = _config(_write(tmp_path / "a.jsonl", "\n".join(lines)))
+    _, batches, _ = _read(config, batch_rows=10)
+
+    assert [batch.num_rows for batch in batches] == [2, 2, 2, 5, 5, 4]
+    rows = [row for batch in batches for row in batch.column("row").to_pylist()]
+    assert rows == list(range(1, 21))
 
 
 def test_parquet_rows_are_counted_from_the_start_of_the_file(tmp_path):

@@ -1,4 +1,5 @@
 import gzip
+import io
 import json
 import unicodedata
 from pathlib import Path
@@ -215,6 +216,35 @@ def test_a_file_that_is_no_vocabulary(tmp_path, content):
         path.write_bytes(content)
 
     with pytest.raises(UserError, match="is no SentencePiece model. Bring the encoder"):
+        Tokenizer(str(path), TextRules())
+
+
+def test_the_largest_id(vocabulary, pieces):
+    names = [pieces.id_to_piece(i) for i in range(pieces.get_piece_size())]
+    found = _encode(vocabulary, names, max_tokens=512)["token_ids"]
+
+    largest = Tokenizer(vocabulary, TextRules()).largest_id
+    assert largest == len(names)  # the last piece's id plus one
+    assert max(max(ids) for ids in found) <= largest
+
+
+def test_a_vocabulary_with_other_special_ids(tmp_path):
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["a b c d e f g"] * 3),
+        model_writer=written,
+        vocab_size=20,
+        hard_vocab_limit=False,
+        pad_id=0,
+        unk_id=1,
+        bos_id=2,
+        eos_id=3,
+        minloglevel=2,
+    )
+    path = tmp_path / "other.model"
+    path.write_bytes(written.getvalue())
+
+    with pytest.raises(UserError, match=r"no vocabulary of XLM-R: .* ids \(1, 2, 3\)"):
         Tokenizer(str(path), TextRules())
 
 

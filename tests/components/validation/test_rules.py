@@ -11,6 +11,7 @@ from reviewbeam.components.common.job_configs import LabelRules, RecordRules
 from reviewbeam.components.validation.rules import (
     ReviewRules,
     class_indices,
+    count_labels,
     count_rules,
 )
 
@@ -198,6 +199,42 @@ def test_a_reject_without_a_line_keeps_its_values():
         "group": None,
         "keep.shop": "é",
     }
+
+
+def test_a_reject_keeps_the_start_of_a_giant_record():
+    raw = bytes(range(256)) * 1000
+    _, rejects = RULES.apply(_batch([GOOD | {"text": None, "raw": raw}]))
+
+    assert rejects.column("raw").to_pylist() == [raw[: 2**16]]
+
+
+def test_label_values_are_counted():
+    labels = ["5", "1", "5", "2", "2", "", None, "great"]
+    rows = [GOOD | {"label": label} for label in labels]
+    rows += [GOOD | {"label": "5", "text": None}]  # another rule is broken first
+
+    assert count_labels(*RULES.apply(_batch(rows))) == {
+        "5": 2,
+        "1": 1,
+        "2": 2,
+        "great": 1,
+    }
+
+
+def test_free_text_in_the_label_column_does_not_flood_the_counts():
+    rows = [GOOD | {"label": f"review {i}"} for i in range(100)]
+    rows += [GOOD | {"label": "4"}] * 2
+    counts = count_labels(*RULES.apply(_batch(rows)))
+
+    assert len(counts) == 30
+    assert counts["4"] == 2  # the commonest are among them
+
+
+def test_without_label_rules_labels_are_counted_too():
+    rules = ReviewRules(RecordRules())
+    rows = [GOOD, GOOD | {"label": None}, GOOD | {"label": "?"}]
+
+    assert count_labels(*rules.apply(_batch(rows))) == {"5": 1, "?": 1}
 
 
 def test_no_rows():

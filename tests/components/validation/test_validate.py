@@ -45,11 +45,11 @@ def _rejects(*places, rule="text_empty"):
     return pa.RecordBatch.from_pylist(rows, schema=REJECTS)
 
 
-def _reviews(file, texts):
+def _reviews(file, texts, labels="555555"):
     schema = review_schema(())
     rows = [
-        {"file": file, "slice": 0, "row": i, "text": text, "raw": b"raw"}
-        for i, text in enumerate(texts, 1)
+        {"file": file, "slice": 0, "row": i, "text": text, "label": label, "raw": b"r"}
+        for i, (text, label) in enumerate(zip(texts, labels, strict=False), 1)
     ]
     return pa.RecordBatch.from_pylist(rows, schema=schema)
 
@@ -58,7 +58,7 @@ def test_validate_reviews_in_a_pipeline():
     batches = [
         _reviews("a", ["one", "", None, "two"]),
         _reviews("a", ["", ""]),
-        _reviews("b", ["three"]),
+        _reviews("b", ["three", "four"], "5?"),
     ]
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         checked = (
@@ -73,7 +73,9 @@ def test_validate_reviews_in_a_pipeline():
             lambda batch: (batch.schema == REJECTS, batch.column("row").to_pylist())
         )
         # Empty batches go no further.
-        assert_that(reviews, equal_to([["one", "two"], ["three"]]), label="Reviews")
+        assert_that(
+            reviews, equal_to([["one", "two"], ["three", "four"]]), label="Reviews"
+        )
         assert_that(
             rejects, equal_to([(True, [2, 3]), (True, [1, 2])]), label="Rejects"
         )
@@ -87,6 +89,9 @@ def test_validate_reviews_in_a_pipeline():
                 ]
             ),
             label="Outcomes",
+        )
+        assert_that(
+            checked.labels, equal_to([("5", 2), ("?", 1), ("5", 1)]), label="Labels"
         )
 
 
