@@ -8,19 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from reviewbeam.components.common.artifacts import (
-    FORMAT,
-    MANIFEST,
-    RUN_FILE,
-    canonical_json,
-    describe_files,
     files_below,
     fingerprint,
     read_manifest,
-    write_text,
+    write_manifest,
 )
 from reviewbeam.components.common.encoder_directory import (
     HUB_SCHEME,
-    core_files,
     core_hashes,
     split_hub_source,
 )
@@ -85,22 +79,17 @@ def bring_encoder(
             architecture, verified = check_checkpoint(staging)
         except UserError as error:  # the user knows the source, not our folder
             raise UserError(str(error).replace(str(staging), source)) from None
-        names = [file for file in files_below(staging) if file != RUN_FILE]
-        files = describe_files(staging, names)
-        manifest = {
-            "format": FORMAT,
-            "kind": "encoder",
-            "fingerprint": identity,
-            "content": fingerprint(
-                {file: files[file]["sha256"] for file in core_files(staging)}
-            ),
-            "files": files,
-            "source": name,
-            "golden_ids": "verified" if verified else "not applicable",
-            "architecture": dataclasses.asdict(architecture),
-        }
         add_to_run_record(staging, source=source)
-        write_text(staging / MANIFEST, canonical_json(manifest))
+        manifest = write_manifest(
+            staging,
+            "encoder",
+            identity,
+            files=files_below(staging),
+            content=fingerprint(core_hashes(staging)),
+            source=name,
+            golden_ids="verified" if verified else "not applicable",
+            architecture=dataclasses.asdict(architecture),
+        )
     return manifest, True
 
 

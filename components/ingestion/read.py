@@ -30,7 +30,13 @@ from reviewbeam.components.ingestion.records import (
 )
 
 _BATCH_BYTES = 128 * 2**20  # of raw records
-_UNREADABLE = ("malformed_json", "not_an_object", "malformed_csv")
+_UNREADABLE = (
+    "malformed_json",
+    "not_an_object",
+    "malformed_csv",
+    "invalid_utf8",
+    "record_too_long",
+)
 
 
 @dataclasses.dataclass
@@ -167,8 +173,8 @@ def check_summaries(
         rows = sum(part.rows for part in parts)
         if rows and rows == sum(part.unreadable for part in parts):
             raise UserError(
-                f"{file.path} is no {file.format} file: none of its {rows} records "
-                "can be read as that. Set format: in the config, or leave it out."
+                f"{file.path} is no {file.format} file in UTF-8: none of its {rows} "
+                "records can be read as that. Convert it, or set format: in the config."
             )
         if rows:
             present = {column for part in parts for column in part.present}

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib.metadata
-import json
 import platform
 import resource
 import shutil
@@ -15,15 +14,12 @@ import numpy as np
 import tensorflow as tf
 
 from reviewbeam.components.common.artifacts import (
-    FORMAT,
-    MANIFEST,
-    RUN_FILE,
-    canonical_json,
-    describe_files,
     files_below,
     fingerprint,
+    read_json,
     read_manifest,
-    write_text,
+    write_json,
+    write_manifest,
 )
 from reviewbeam.components.common.encoder_directory import (
     EncoderDirectory,
@@ -38,7 +34,6 @@ from reviewbeam.components.common.model_directory import (
     ModelMetadata,
 )
 from reviewbeam.components.common.publishing import (
-    SUCCESS,
     add_to_run_record,
     is_done,
     staged_output,
@@ -104,7 +99,13 @@ def train(
     strategy = training_strategy(config.training.logical_cpus)
     with staged_output(output, "train", overwrite=overwrite) as staging:
         run = _train_into(staging, config, data, encoder, strategy, display)
-        _write_manifest(staging, expected)
+        write_manifest(
+            staging,
+            "model",
+            expected,
+            files=files_below(staging),
+            core_fingerprint=run.pop("core_fingerprint"),
+        )
         add_to_run_record(
             staging, dataset=str(data.path), encoder=str(encoder.path), **run
         )
@@ -119,7 +120,7 @@ def _train_into(
     strategy: tf.distribute.Strategy,
     display: TrainingDisplay,
 ) -> dict[str, Any]:
-    """Fills the staging folder; returns speeds and sizes of the run."""
+    """Fills the staging folder; returns the model's core and figures of the run."""
     started = time.monotonic()
     keras.utils.set_random_seed(config.training.seed)
     if config.training.deterministic:
@@ -159,11 +160,12 @@ def _train_into(
     del copy
     reviews = splits["validation"] if len(splits["validation"]) else splits["train"]
     difference = compare_exports(staging, reviews, config.training.seed)
-    write_text(staging / METADATA, canonical_json(metadata.model_dump(mode="json")))
-    write_text(staging / HISTORY, canonical_json(_history(outcome)))
+    write_json(staging / METADATA, metadata.model_dump(mode="json"))
+    write_json(staging / HISTORY, _history(outcome))
     (staging / VOCABULARY).parent.mkdir()
     shutil.copyfile(encoder.vocabulary, staging / VOCABULARY)
     return {
+        "core_fingerprint": metadata.core_fingerprint(),
         "seconds": round(time.monotonic() - started, 1),
         "tokens_per_second": round(display.tokens_per_second),
         "replicas": strategy.num_replicas_in_sync,
@@ -205,19 +207,6 @@ def _history(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _write_manifest(staging: Path, expected: str) -> None:
-    metadata = ModelMetadata.model_validate_json((staging / METADATA).read_text())
-    names = set(files_below(staging)) - {RUN_FILE, SUCCESS, MANIFEST}
-    manifest = {
-        "format": FORMAT,
-        "kind": "model",
-        "fingerprint": expected,
-        "core_fingerprint": metadata.core_fingerprint(),
-        "files": describe_files(staging, names),
-    }
-    write_text(staging / MANIFEST, canonical_json(manifest))
-
-
 def _fingerprint(config: TrainConfig, data: Dataset, encoder: EncoderDirectory) -> str:
     """Identifies the job's inputs: what they contain, not where they lie."""
     return fingerprint(
@@ -232,7 +221,7 @@ def _fingerprint(config: TrainConfig, data: Dataset, encoder: EncoderDirectory) 
 
 def _summary(output: Path) -> dict[str, Any]:
     manifest = read_manifest(output, "model")
-    history = json.loads((output / HISTORY).read_text(encoding="utf-8"))
+    history = read_json(output / HISTORY)
     return {
         "output": str(output),
         "fingerprint": manifest["fingerprint"],

@@ -35,13 +35,9 @@ def test_round_trip():
     assert coder.to_type_hint() is pa.RecordBatch
 
 
-def test_equal_batches_may_have_unequal_bytes_so_none_is_a_key():
-    whole = pa.RecordBatch.from_pydict({"a": [1, None, 3, None]})
-    part, same = whole.slice(0, 2), pa.RecordBatch.from_pydict({"a": [1, None]})
-    coder = RecordBatchCoder()
-
-    assert part.equals(same) and coder.encode(part) != coder.encode(same)
-    assert not coder.is_deterministic()
+def test_no_batch_is_a_key():
+    """Bits behind the last row of a slice may differ between equal batches."""
+    assert not RecordBatchCoder().is_deterministic()
 
 
 def test_beam_takes_our_coder_for_record_batches(registry):

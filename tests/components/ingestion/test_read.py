@@ -16,7 +16,7 @@ from reviewbeam.components.common.coders import register_record_batch_coder
 from reviewbeam.components.common.columns import concat_batches, review_schema
 from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.common.job_configs import CorpusConfig
-from reviewbeam.components.ingestion import read
+from reviewbeam.components.ingestion import read, records
 from reviewbeam.components.ingestion.files import find_files, slice_file
 from reviewbeam.components.ingestion.read import (
     ReadReviews,
@@ -290,6 +290,8 @@ def test_sound_files_pass(tmp_path):
         ("a.jsonl", '[{"text": "a"}]\n'),
         ("a.jsonl", "{\n"),
         ("a.csv", '"text,n\n"a,1\n"b,2'),
+        ("a.jsonl", '{"text": "größer"}\n'.encode("latin-1") * 3),
+        ("a.jsonl", '{"text": "größer"}\n'.encode("utf-16")),
     ],
 )
 def test_a_file_without_a_record_of_its_format(tmp_path, name, content):
@@ -299,9 +301,18 @@ def test_a_file_without_a_record_of_its_format(tmp_path, name, content):
     with pytest.raises(UserError) as error:
         _check(_config(path))
     assert str(error.value).startswith(
-        f"{path} is no {file_format} file: none of its "
+        f"{path} is no {file_format} file in UTF-8: none of its "
         f"{len(content.splitlines())} records can be read as that."
     )
+
+
+def test_one_giant_line_is_no_json_lines(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "MAX_RECORD_BYTES", 1000)
+    content = '[{"text": "a"}' + ', {"text": "b"}' * 100 + "]"
+    path = _write(tmp_path / "a.jsonl", content)
+
+    with pytest.raises(UserError, match="is no jsonl file in UTF-8: none of its 1 rec"):
+        _check(_config(path))
 
 
 def test_a_column_in_no_row_of_a_file(tmp_path):
