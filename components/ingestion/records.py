@@ -1,12 +1,10 @@
 """Records of each format to rows: one row, or one reject, for every record."""
 
 import csv
-import datetime
 import functools
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -14,13 +12,22 @@ import pyarrow.parquet as pq
 
 from reviewbeam.components.common.job_configs import CorpusConfig
 from reviewbeam.components.ingestion.lines import MAX_RECORD_BYTES
+from reviewbeam.components.ingestion.values import (
+    MISSING,
+    is_utf8,
+    kept_value,
+    label_value,
+    language_value,
+    lookup,
+    scalar_value,
+    text_value,
+)
 
 # (row, byte offset, raw record, problem, text, id, label, language, group, kept…)
 Row = tuple
 
 _BOM = b"\xef\xbb\xbf"
 _MAX_RECORD_LINES = 1000  # of a quoted CSV field; more is a quote never closed
-_MISSING = object()
 
 csv.field_size_limit(MAX_RECORD_BYTES)
 
@@ -32,15 +39,15 @@ class RowMaker:
         columns = config.columns
         split = getattr(config, "split", None)
         self._mapped: list[tuple[str | None, Callable]] = [
-            (columns.text, _text),
-            (columns.id, functools.partial(_scalar, problem="id_wrong_type")),
-            (columns.label, _label),
-            (columns.language, _language),
+            (columns.text, text_value),
+            (columns.id, functools.partial(scalar_value, problem="id_wrong_type")),
+            (columns.label, label_value),
+            (columns.language, language_value),
             (
                 split and split.group_by,
-                functools.partial(_scalar, problem="group_wrong_type"),
+                functools.partial(scalar_value, problem="group_wrong_type"),
             ),
-            *((column, _kept) for column in columns.keep),
+            *((column, kept_value) for column in columns.keep),
         ]
         self.present: set[str] = set()  # mapped columns that a record had
         self.known: list[str] = []  # columns of the first record
@@ -51,11 +58,11 @@ class RowMaker:
         self.present.update(column for column, _ in self._mapped if column in names)
 
     def row(self, number: int, offset: int | None, raw: bytes | None, get) -> Row:
-        """Makes a row; `get(column)` gives a value or `_MISSING`."""
+        """Makes a row; `get(column)` gives a value or `MISSING`."""
         problem, values = None, []
         for column, convert in self._mapped:
             value = get(column) if column else None
-            if value is _MISSING:
+            if value is MISSING:
                 value = None
             elif column:
                 self.present.add(column)
@@ -91,7 +98,7 @@ def json_rows(lines: Iterable[tuple[int, bytes]], maker: RowMaker) -> Iterator[R
             record = orjson.loads(line)
         except orjson.JSONDecodeError:
             if line.strip():
-                problem = "malformed_json" if _is_utf8(line) else "invalid_utf8"
+                problem = "malformed_json" if is_utf8(line) else "invalid_utf8"
                 yield maker.broken(number, offset, line, problem)
             continue
         if not isinstance(record, dict):
@@ -99,7 +106,7 @@ def json_rows(lines: Iterable[tuple[int, bytes]], maker: RowMaker) -> Iterator[R
             continue
         if not maker.known:
             maker.known = list(record)
-        yield maker.row(number, offset, line, lambda key, at=record: _lookup(at, key))
+        yield maker.row(number, offset, line, lambda key, at=record: lookup(at, key))
 
 
 def csv_rows(
@@ -134,7 +141,7 @@ def csv_rows(
 
         def get(column, fields=fields, position=position):
             if column not in position:
-                return _MISSING
+                return MISSING
             return fields[position[column]] or None
 
         yield maker.row(number, offset, raw, get)
@@ -156,7 +163,7 @@ def parquet_rows(
             if record is None:
                 yield maker.broken(number, None, None, "unreadable_value")
                 continue
-            yield maker.row(number, None, None, lambda key, at=record: _lookup(at, key))
+            yield maker.row(number, None, None, lambda key, at=record: lookup(at, key))
 
 
 class _CsvLines:
@@ -189,7 +196,7 @@ class _CsvLines:
         number, offset, _ = self._record[0]
         raw = b"\n".join(line for _, _, line in self._record)
         self._record = []
-        return number, offset, raw, _is_utf8(raw)
+        return number, offset, raw, is_utf8(raw)
 
     def _feed(self) -> Iterator[str]:
         size = 0
@@ -224,77 +231,3 @@ def _records(batch: pa.RecordBatch) -> list[dict | None]:
             return [None]
     half = batch.num_rows // 2
     return _records(batch.slice(0, half)) + _records(batch.slice(half))
-
-
-def _lookup(record: dict, column: str) -> Any:
-    """A value by its name, or by a path of names with dots between."""
-    if column in record:
-        return record[column]
-    for part in column.split("."):
-        if not isinstance(record, dict) or part not in record:
-            return _MISSING
-        record = record[part]
-    return record
-
-
-def _text(value) -> tuple[str | None, str | None]:
-    if isinstance(value, str):
-        return value, None
-    if isinstance(value, bytes):
-        return _decoded(value)
-    return None, "text_wrong_type"
-
-
-def _label(value) -> tuple[str | None, str | None]:
-    if isinstance(value, str):
-        return value.strip(), None
-    if isinstance(value, bool):
-        return str(value).lower(), None
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value)), None  # 5.0 stars are 5 stars
-    if isinstance(value, int | float):
-        return str(value), None
-    if isinstance(value, bytes):
-        return _decoded(value)
-    return None, "label_wrong_type"
-
-
-def _language(value) -> tuple[str | None, str | None]:
-    if isinstance(value, str):
-        return value.strip() or None, None
-    return None, "language_wrong_type"
-
-
-def _scalar(value, problem: str) -> tuple[str | None, str | None]:
-    if isinstance(value, str):
-        return value, None
-    if isinstance(value, int | float):
-        return str(value), None
-    return None, problem
-
-
-def _kept(value) -> tuple[str, None]:
-    """A kept value as text: a string as it is, all else as JSON."""
-    if isinstance(value, str):
-        return value, None
-    return orjson.dumps(value, default=_json_default).decode(), None
-
-
-def _json_default(value):
-    if isinstance(value, bytes):
-        return value.decode("utf-8", errors="replace")
-    if isinstance(value, datetime.timedelta):
-        return value.total_seconds()
-    return str(value)
-
-
-def _decoded(value: bytes) -> tuple[str | None, str | None]:
-    return (value.decode(), None) if _is_utf8(value) else (None, "invalid_utf8")
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True

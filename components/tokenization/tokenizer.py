@@ -107,6 +107,8 @@ def _load(vocabulary: str) -> sentencepiece.SentencePieceProcessor:
     """Loads a vocabulary once per process."""
     processor = sentencepiece.SentencePieceProcessor()
     try:
+        if not os.path.isfile(vocabulary):  # a folder would end the process
+            raise OSError
         processor.Load(vocabulary)
     except (OSError, RuntimeError):
         raise UserError(

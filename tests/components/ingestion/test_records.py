@@ -498,7 +498,7 @@ def test_parquet_kept_values():
     kept = ("day", "price", "tags", "nothing", "share")
 
     assert _values(_parquet(table, keep=kept))[0][5:] == [
-        *('"2024-02-29"', '"1.50"', '["x",null]', None, None)
+        *("2024-02-29", "1.50", '["x",null]', None, None)
     ]
 
 
