@@ -164,7 +164,8 @@ class TrainingConfig(Config):
     warmup_fraction: Fraction = 0.1  # of all steps; then linear to zero
     weight_decay: float = Field(0.01, ge=0)  # not of biases and norms
     clip_norm: float = Field(1.0, gt=0)  # of the gradient over all variables
-    class_weights: Literal["none", "sqrt", "balanced"] = "sqrt"
+    # By class frequency: none, sqrt or balanced, or a power of balanced from 0 to 1.
+    class_weights: Literal["none", "sqrt", "balanced"] | Fraction = "sqrt"
     # none: all epochs, and the weights of the last
     early_stopping_metric: Literal["macro_f1", "accuracy", "loss", "none"] = "macro_f1"
     patience: int = Field(2, ge=1)  # epochs without a better metric

@@ -4,20 +4,22 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+_POWERS = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}
+
 
 def class_weights(
-    scheme: str, names: Sequence[str], counts: Mapping[str, int]
+    scheme: str | float, names: Sequence[str], counts: Mapping[str, int]
 ) -> np.ndarray:
     """Returns the weight of a training row by its class.
 
     The weights are scaled so that their mean over the training rows is 1: the
-    learning rate then means the same under every scheme. Square roots are a middle
-    way: balanced weights give a rare class as much say as a frequent one, and so
-    cost accuracy on the frequent ones.
+    learning rate then means the same under every scheme. Balanced weights give a rare
+    class as much say as a frequent one, and so cost accuracy on the frequent ones; a
+    power between is a middle way.
 
     Args:
       scheme: `none`; `balanced`, in inverse proportion to the count (scikit-learn's
-        formula); `sqrt`, the square roots of these.
+        formula); `sqrt`, the square roots of these; or a number, that power of these.
       names: the classes, in the order of the model's outputs.
       counts: training rows by class name; a class without rows may be left out.
 
@@ -26,7 +28,7 @@ def class_weights(
     """
     rows = np.array([counts.get(name, 0) for name in names], np.float64)
     present = rows > 0
-    power = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}[scheme]
+    power = _POWERS[scheme] if isinstance(scheme, str) else scheme
     weights = np.zeros(len(names))
     weights[present] = rows[present] ** -power
     return (weights * rows.sum() / (weights @ rows)).astype(np.float32)

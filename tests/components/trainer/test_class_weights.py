@@ -23,7 +23,16 @@ def test_sqrt_is_in_proportion_to_the_roots_of_balanced():
     np.testing.assert_allclose(roots, [1.157, 2.835, 0.786], atol=1e-3)
 
 
-@pytest.mark.parametrize("scheme", ["none", "sqrt", "balanced"])
+def test_a_number_is_a_power_of_balanced():
+    for power, name in ((0.0, "none"), (0.5, "sqrt"), (1.0, "balanced")):
+        np.testing.assert_array_equal(
+            class_weights(power, NAMES, COUNTS), class_weights(name, NAMES, COUNTS)
+        )
+    three_quarters = class_weights(0.75, NAMES, COUNTS)
+    np.testing.assert_allclose(three_quarters[1] / three_quarters[2], 13**0.75, 1e-5)
+
+
+@pytest.mark.parametrize("scheme", ["none", "sqrt", "balanced", 0.3])
 def test_the_mean_weight_of_the_rows_is_one(scheme):
     weights = class_weights(scheme, NAMES, COUNTS)
     assert weights.dtype == np.float32
