@@ -152,7 +152,20 @@ class ModelConfig(Config):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1  # before the last layer
     encoder_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     freeze_embeddings: bool = True
-    freeze_layers: int = Field(0, ge=0)  # the first N transformer layers
+    freeze_layers: Literal["half"] | Annotated[int, Field(ge=0)] = "half"  # the first
+
+    @pydantic.model_validator(mode="after")
+    def _check(self):
+        if not self.freeze_embeddings and self.freeze_layers != 0:
+            raise ValueError(
+                f"freeze_embeddings is false and freeze_layers {self.freeze_layers!r}: "
+                "embeddings below frozen layers can't be trained; set freeze_layers: 0"
+            )
+        return self
+
+    def frozen_layers(self, layers: int) -> int:
+        """Returns how many of an encoder's layers are frozen."""
+        return layers // 2 if self.freeze_layers == "half" else self.freeze_layers
 
 
 class TrainingConfig(Config):
@@ -160,12 +173,12 @@ class TrainingConfig(Config):
 
     epochs: int = Field(3, ge=1)
     batch_tokens: int = Field(2048, ge=8)  # rows x longest row, over all devices
-    learning_rate: float = Field(2e-4, gt=0)  # the peak
+    learning_rate: float = Field(3e-4, gt=0)  # the peak
     warmup_fraction: Fraction = 0.1  # of all steps; then linear to zero
     weight_decay: float = Field(0.01, ge=0)  # not of biases and norms
     clip_norm: float = Field(1.0, gt=0)  # of the gradient over all variables
     # By class frequency: none, sqrt or balanced, or a power of balanced from 0 to 1.
-    class_weights: Literal["none", "sqrt", "balanced"] | Fraction = "sqrt"
+    class_weights: Literal["none", "sqrt", "balanced"] | Fraction = 0.75
     # none: all epochs, and the weights of the last
     early_stopping_metric: Literal["macro_f1", "accuracy", "loss", "none"] = "macro_f1"
     patience: int = Field(2, ge=1)  # epochs without a better metric

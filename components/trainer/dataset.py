@@ -102,7 +102,8 @@ def check_trainable(
             f"{config.encoder!r} takes {encoder.architecture.positions}. Prepare again "
             f"with text.max_tokens={encoder.architecture.positions}."
         )
-    if config.model.freeze_layers > encoder.architecture.layers:
+    layers = encoder.architecture.layers
+    if config.model.frozen_layers(layers) > layers:
         raise UserError(
             f"model.freeze_layers is {config.model.freeze_layers}, but the encoder "
             f"{config.encoder!r} has {encoder.architecture.layers} layers."

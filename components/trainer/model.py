@@ -111,8 +111,9 @@ def _freeze(backbone: keras.Model, config: ModelConfig) -> None:
     # A layer is only spared its gradient if all below it are: the gradient ends at
     # the first trainable layer. So the embeddings are frozen as a block (tokens,
     # positions, their norm), also under frozen layers.
-    train_embeddings = not config.freeze_embeddings and config.freeze_layers == 0
+    train_embeddings = not config.freeze_embeddings
     backbone.embeddings.trainable = train_embeddings
     backbone.embeddings_layer_norm.trainable = train_embeddings
+    frozen = config.frozen_layers(len(backbone.transformer_layers))
     for index, layer in enumerate(backbone.transformer_layers):
-        layer.trainable = index >= config.freeze_layers
+        layer.trainable = index >= frozen

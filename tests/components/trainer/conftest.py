@@ -15,7 +15,7 @@ def make_config(tiny_encoder):
         return TrainConfig.model_validate(
             {
                 "encoder": str(tiny_encoder),
-                "model": model or {},
+                "model": {"freeze_layers": 0} | (model or {}),
                 "training": defaults | training,
             }
         )

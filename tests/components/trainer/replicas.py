@@ -24,7 +24,7 @@ def main(encoder: str, dataset: str, directory: str) -> None:
         config = TrainConfig.model_validate(
             {
                 "encoder": encoder,
-                "model": {"dropout": 0, "encoder_dropout": 0},
+                "model": {"dropout": 0, "encoder_dropout": 0, "freeze_layers": 0},
                 "training": {
                     "learning_rate": 2e-3,
                     # The longest rows leave one row to a batch: fewer than devices.

@@ -18,7 +18,7 @@ TEXTS = ([0, 5, 6, 7, 8, 2], [0, 9, 2], [0, 30, 31, 32, 2])
 @pytest.fixture(scope="module")
 def build(tiny_encoder):
     def make(labels=THREE, **model):
-        config = ModelConfig.model_validate(model)
+        config = ModelConfig.model_validate({"freeze_layers": 0} | model)
         keras.utils.set_random_seed(1)
         return build_classifier(
             load_backbone(str(tiny_encoder), config), labels, config
@@ -108,12 +108,15 @@ def test_frozen_parts_are_not_trainable(build):
         "embeddings_layer_norm",
         *head_and_layers,
     ]
-    # What lies below a frozen layer is frozen with it.
-    assert trainable_layers(build(freeze_embeddings=False, freeze_layers=1)) == [
-        "logits",
-        "transformer_layer_1",
-    ]
+    upper_half = ["logits", "transformer_layer_1"]
+    assert trainable_layers(build(freeze_layers="half")) == upper_half
+    assert trainable_layers(build(freeze_layers=1)) == upper_half
     assert trainable_layers(build(freeze_layers=2)) == ["logits"]
+
+
+def test_embeddings_below_frozen_layers_cannot_be_trained():
+    with pytest.raises(ValueError, match="set freeze_layers: 0"):
+        ModelConfig(freeze_embeddings=False)
 
 
 def dropout_rates(model):

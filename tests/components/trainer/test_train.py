@@ -264,7 +264,7 @@ def test_the_best_epoch_wins_and_patience_ends_training(
         {"train": rows[:40], "validation": rows[40:]},
     )
     config = make_config(
-        model={"freeze_embeddings": False, "freeze_layers": 1, "encoder_dropout": 0},
+        model={"freeze_layers": 1, "encoder_dropout": 0},
         epochs=8,
         patience=2,
         learning_rate=2e-2,
