@@ -3,10 +3,10 @@
 Reviews of one language are learned from; the other reviews of that language, and all
 of the others, are the test. Both ways see the same rows, duplicates dropped:
 
-  reviewbeam    prepare, train and evaluate, as a user runs them; a tenth of the
-                training rows is its validation split
-  baseline      the masked mean of the encoder's last hidden states, and a balanced
-                logistic regression (C = 1) on top
+  reviewbeam    prepare, train and evaluate, as a user runs them; with --validation
+                a part of the training rows is for early stopping
+  baseline      the masked mean of the encoder's last hidden states, scaled to length
+                1, and a balanced logistic regression (C = 1) on top
 
     python scripts/benchmarks/quality.py --corpus 'reviews/*.jsonl.gz' \
         --set columns.label=stars --work /tmp/quality
@@ -63,7 +63,8 @@ def main() -> None:
     learned, tested = divide(reviews, arguments.language, arguments.rows)
     options = beam_options([], None)
     datasets = {}
-    for name, rows, validation in (("train", learned, 0.1), ("test", tested, 0.0)):
+    shares = {"train": arguments.validation, "test": 0.0}
+    for name, rows in (("train", learned), ("test", tested)):
         path = work / f"{name}.jsonl"
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         path.write_text("".join(lines), encoding="utf-8")
@@ -71,13 +72,15 @@ def main() -> None:
             "input": [str(path)],
             "format": "jsonl",
             "columns": _COLUMNS,
-            "split": {"validation": validation, "test": 0.0},
+            "split": {"validation": shares[name], "test": 0.0},
         }
         datasets[name] = work / f"{name}-dataset"
         prepare(PrepareConfig(**data), datasets[name], options)
     seconds["prepare"] = time.monotonic()
-    training = load_config(TrainConfig, arguments.train_config, arguments.train_set)
-    training = training.model_copy(update={"encoder": config.encoder})
+    changes = [f"encoder={config.encoder}", *arguments.train_set]
+    if not arguments.validation:
+        changes.append("training.early_stopping_metric=none")
+    training = load_config(TrainConfig, arguments.train_config, changes)
     summary = train(training, datasets["train"], work / "model")
     seconds["train"] = time.monotonic()
     metrics, _ = evaluate(
@@ -133,7 +136,8 @@ def frozen_embeddings_baseline(
         whose train split is tested on.
     """
     model = mean_embeddings_model(encoder)
-    learned = [_read(datasets["train"], name) for name in ("train", "validation")]
+    parts = [_read(datasets["train"], name) for name in ("train", "validation")]
+    learned = [split for split in parts if len(split)]
     tested = _read(datasets["test"], "train")
     classifier = LogisticRegression(C=1.0, class_weight="balanced", max_iter=5000)
     classifier.fit(
@@ -146,10 +150,14 @@ def frozen_embeddings_baseline(
 
 
 def mean_embeddings_model(encoder: str) -> keras.Model:
-    """Returns a model from tokens to the masked mean of the last hidden states."""
+    """Returns a model from tokens to the masked mean of the last hidden states.
+
+    The mean has length 1, as sentence embeddings have it: without that, the same
+    regression is 2 to 3 points of macro F1 worse.
+    """
     backbone = load_backbone(str(open_encoder(encoder).path), ModelConfig())
     mean = masked_mean(backbone.output, backbone.input["padding_mask"])
-    return keras.Model(backbone.input, mean)
+    return keras.Model(backbone.input, keras.ops.normalize(mean, axis=-1))
 
 
 def embed(model: keras.Model, split: Split) -> np.ndarray:
@@ -222,6 +230,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--train-config", default="configs/laptop/train.yaml")
     parser.add_argument("--train-set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--language", default="en", help="to learn from")
+    parser.add_argument("--validation", type=float, default=0.0, help="share of rows")
     parser.add_argument("--rows", type=int, default=3000, help="to learn from")
     return parser.parse_args()
 
