@@ -23,7 +23,6 @@ from reviewbeam.components.tokenization.tokenizer import (
 
 ROOT = Path(__file__).parents[3]
 REVIEWS = ROOT.parent / "shared" / "data" / "reviews"
-REAL_VOCABULARY = ROOT / "runs" / "encoder-e5-small" / "sentencepiece.bpe.model"
 # Of fairseq's README for XLM-R.
 GOLDEN_IDS = {
     "Hello world!": [0, 35378, 8999, 38, 2],
@@ -248,28 +247,27 @@ def test_a_vocabulary_with_other_special_ids(tmp_path):
         Tokenizer(str(path), TextRules())
 
 
+@pytest.fixture
+def real_vocabulary(real_encoder):
+    return str(real_encoder / "sentencepiece.bpe.model")
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not REAL_VOCABULARY.exists(), reason=f"no encoder at {REAL_VOCABULARY.parent}"
-)
-def test_golden_ids_of_the_real_vocabulary():
-    found = _encode(str(REAL_VOCABULARY), list(GOLDEN_IDS))
+def test_golden_ids_of_the_real_vocabulary(real_vocabulary):
+    found = _encode(real_vocabulary, list(GOLDEN_IDS))
 
     assert found["token_ids"] == list(GOLDEN_IDS.values())
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not REAL_VOCABULARY.exists(), reason=f"no encoder at {REAL_VOCABULARY.parent}"
-)
 @pytest.mark.skipif(not REVIEWS.is_dir(), reason="no real reviews beside the project")
 @pytest.mark.parametrize("name", ["mini_bar_stars", "nollysenti", "nsmc_ko", "nusax"])
-def test_real_reviews_have_sentencepieces_ids(name):
-    processor = sentencepiece.SentencePieceProcessor(model_file=str(REAL_VOCABULARY))
+def test_real_reviews_have_sentencepieces_ids(name, real_vocabulary):
+    processor = sentencepiece.SentencePieceProcessor(model_file=real_vocabulary)
     with gzip.open(REVIEWS / f"{name}.jsonl.gz", "rt", encoding="utf-8") as file:
         texts = [json.loads(line)["text"] for line in file]
     assert len(texts) > 3000
-    found = _encode(str(REAL_VOCABULARY), texts, max_tokens=512)
+    found = _encode(real_vocabulary, texts, max_tokens=512)
 
     for text, ids, tokens in zip(
         texts, found["token_ids"], found["tokens"], strict=True
