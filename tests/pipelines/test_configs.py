@@ -1,0 +1,38 @@
+"""The configs that users copy are ones that the jobs take."""
+
+from pathlib import Path
+
+import pytest
+
+from reviewbeam.components.common import job_configs
+from reviewbeam.components.common.config import load_config
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+TYPES = {
+    "prepare": job_configs.PrepareConfig,
+    "train": job_configs.TrainConfig,
+    "evaluate": job_configs.EvaluateConfig,
+    "score": job_configs.ScoreConfig,
+    "quickstart": job_configs.RunConfig,
+}
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(CONFIGS.rglob("*.yaml")),
+    ids=lambda path: path.relative_to(CONFIGS).as_posix(),
+)
+def test_a_config_is_taken(path):
+    config = load_config(TYPES[path.stem], str(path))
+    if path.parent == CONFIGS and path.stem in ("prepare", "train"):
+        assert config.encoder == "hf://FacebookAI/xlm-roberta-base"
+
+
+def test_the_twin_for_a_laptop_has_the_default_recipe():
+    config = load_config(job_configs.TrainConfig, str(CONFIGS / "laptop/train.yaml"))
+    assert config == job_configs.TrainConfig(encoder=config.encoder)
+
+
+def test_one_encoder_and_one_set_of_text_rules_per_run():
+    config = load_config(job_configs.RunConfig, str(CONFIGS / "quickstart.yaml"))
+    assert config.prepare.encoder == config.train.encoder
