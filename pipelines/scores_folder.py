@@ -83,7 +83,11 @@ class ScoresFolder:
                 self.version, {"settings": self._settings, "files": []}
             )
             self._entries = {entry["file"]: entry for entry in version["files"]}
-            yield self
+            try:
+                yield self
+            except UserError:  # the config or the input is wrong: so is what is staged
+                self._clear_up()
+                raise
 
     def has(self, file: CorpusFile) -> bool:
         """Tells whether this very content was scored and published."""
@@ -134,10 +138,20 @@ class ScoresFolder:
         for path in self._scores.glob("part-*"):
             if path.name not in listed:  # of a file that has changed
                 path.unlink()
+        self._clear_staging()
+        self._run.finish(self._output, **facts)
+
+    def _clear_staging(self) -> None:
         shutil.rmtree(self.staging)
         with contextlib.suppress(OSError):  # another version has work in there
             self.staging.parent.rmdir()
-        self._run.finish(self._output, **facts)
+
+    def _clear_up(self) -> None:
+        """Removes what this run brought, and a folder that holds nothing else."""
+        self._clear_staging()
+        if set(os.listdir(self._output)) == {RUN_FILE}:
+            (self._output / RUN_FILE).unlink()
+            self._output.rmdir()
 
     def _finished_chunks(self, files: list[CorpusFile]) -> dict[str, list[ChunkRecord]]:
         wanted = {(file.name, file.sha256) for file in files}

@@ -329,3 +329,17 @@ def test_a_cut_parquet_file_is_left_out_and_named(run_score, arrivals, tmp_path)
     assert code == 1
     assert "cut.parquet is damaged" in err
     assert len(pd.read_parquet(tmp_path / "scores")) == 20
+
+
+def test_a_mistake_leaves_no_output(run_score, configs, arrivals, tmp_path):
+    columns = configs["score"]["columns"] | {"text": "txt"}
+    code, _, err = run_score(SAMPLE / "new_arrivals.jsonl", columns=columns)
+    assert code == 2
+    assert "no column 'txt'" in err and "did you mean 'text'" in err
+    assert not (tmp_path / "scores").exists()
+
+    _write(tmp_path / "in" / "a.jsonl", arrivals[:10])
+    assert run_score(tmp_path / "in" / "a.jsonl")[0] == 0
+    assert run_score(SAMPLE / "new_arrivals.jsonl", columns=columns)[0] == 2
+    assert len(pd.read_parquet(tmp_path / "scores")) == 10
+    assert not (tmp_path / "scores" / "_staged").exists()
