@@ -1,7 +1,5 @@
 """`prepare`: raw review files to a validated, tokenized dataset."""
 
-import dataclasses
-import json
 import math
 import os
 from pathlib import Path
@@ -150,10 +148,18 @@ def _run_pipeline(
             | "ListLabels" >> beam.combiners.ToList()
         )
         shards = written.shards | "ListShards" >> beam.combiners.ToList()
-        _ = summaries | "TellSummaries" >> beam.Map(_tell, work / "summaries.json")
-        _ = outcomes | "TellOutcomes" >> beam.Map(_tell, work / "outcomes.json")
-        _ = labels | "TellLabels" >> beam.Map(_tell, work / "labels.json")
-        _ = shards | "TellShards" >> beam.Map(_tell, work / "shards.json")
+        _ = summaries | "TellSummaries" >> beam.Map(
+            artifacts.write_items, work / "summaries.json"
+        )
+        _ = outcomes | "TellOutcomes" >> beam.Map(
+            artifacts.write_items, work / "outcomes.json"
+        )
+        _ = labels | "TellLabels" >> beam.Map(
+            artifacts.write_items, work / "labels.json"
+        )
+        _ = shards | "TellShards" >> beam.Map(
+            artifacts.write_items, work / "shards.json"
+        )
         _ = (
             written.features
             | "GenerateStatistics" >> stats.GenerateStatistics()
@@ -277,11 +283,6 @@ def _check_statistics(config: PrepareConfig, staging: Path) -> list[stats.Anomal
             + "\n".join(f"  - {anomaly}" for anomaly in fatal)
         )
     return anomalies
-
-
-def _tell(items: list[Any], path: Path) -> None:
-    plain = [dataclasses.asdict(i) if dataclasses.is_dataclass(i) else i for i in items]
-    path.write_text(json.dumps(plain), encoding="utf-8")
 
 
 def _write_statistics(

@@ -154,7 +154,7 @@ def _run_pipeline(
         _ = (
             read.summaries
             | "ListSummaries" >> beam.combiners.ToList()
-            | "TellSummaries" >> beam.Map(_tell, told)
+            | "TellSummaries" >> beam.Map(artifacts.write_items, told)
         )
     return [SliceSummary(**item) for item in artifacts.read_json(told)]
 
@@ -203,8 +203,3 @@ def _write(
 ) -> None:
     (record, rejects), inferred = element
     write_part(staging, record, with_labels(inferred, model), rejects)
-
-
-def _tell(summaries: list[SliceSummary], path: Path) -> None:
-    plain = [dataclasses.asdict(summary) for summary in summaries]
-    artifacts.write_json(path, plain)

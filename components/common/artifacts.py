@@ -1,5 +1,6 @@
 """What artifacts are made of: manifests, fingerprints, described files."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -99,6 +100,17 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, data: Any) -> None:
     """Writes data as canonical JSON, by rename."""
     write_text(path, canonical_json(data))
+
+
+def write_items(items: Iterable[Any], path: Path) -> None:
+    """Writes dataclasses or plain values as a JSON list: what workers tell a launcher.
+
+    The path comes last, so that `beam.Map` takes it.
+    """
+    write_json(
+        path,
+        [dataclasses.asdict(i) if dataclasses.is_dataclass(i) else i for i in items],
+    )
 
 
 def read_json(path: Path) -> Any:
