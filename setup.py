@@ -51,9 +51,11 @@ EXTRAS_REQUIRE = {
     "openvino": ["openvino>=2026.1", "nncf>=3"],
     "tune": ["keras-tuner>=1.4.8,<2"],
     "hf": ["torch>=2.4"],
+    "language": ["pycld2>=0.42,<1"],
     "dev": [
         "build>=1.2",
         "hypothesis>=6.100",
+        "pycld2>=0.42,<1",  # as `language` has it, for the tests
         "pytest>=8",
         "pytest-timeout>=2.3",
         "ruff>=0.12",

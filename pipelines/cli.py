@@ -7,6 +7,7 @@ Nothing heavy is imported here: `--help` must answer at once. Jobs are loaded fr
 import argparse
 import signal
 import sys
+import textwrap
 import traceback
 from collections.abc import Sequence
 from importlib import metadata
@@ -57,6 +58,23 @@ _HELP = {
 }
 
 
+_MAPPING_HELP = """\
+To map your own columns, copy configs/laptop/prepare.yaml and name them in it:
+
+  columns: {text: review.body, label: stars, language: lang, id: review_id}
+  labels:
+    type: multiclass    # or binary, multilabel, ordinal
+    names: [negative, neutral, positive]
+    mapping: {1: negative, 2: negative, 3: neutral, 4: positive, 5: positive}
+
+A dot reaches into nested values. A name that no row of a file has is refused, and
+the nearest names that the file does have are shown. What your files lack may be left
+out: without an id one is derived from the content; a missing language can be
+detected (text: {language: detect}). Formats: .jsonl, .csv, .tsv, .parquet, plain or
+with .gz, .bz2 or .zst behind.
+"""
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose mistakes are messages of ours."""
 
@@ -80,8 +98,16 @@ def build_parser() -> argparse.ArgumentParser:
         epilog = _EPILOG
         if on_beam:
             epilog += " Beam's own options may follow, as in --runner=FlinkRunner."
+        epilog = textwrap.fill(epilog, 79)
+        if name == "prepare":
+            epilog = f"{_MAPPING_HELP}\n{epilog}"
         job = jobs.add_parser(
-            name, help=summary, description=summary, epilog=epilog, allow_abbrev=False
+            name,
+            help=summary,
+            description=summary,
+            epilog=epilog,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         for option in needed:
             job.add_argument(
@@ -113,6 +139,17 @@ def _add_optional(
             default=[],
             metavar="GLOB",
             help="files to read, in quotes; replaces input: of the config",
+        )
+    if name == "prepare":
+        job.add_argument(
+            "--baseline",
+            metavar="DATASET",
+            help="an earlier dataset to measure drift against",
+        )
+        job.add_argument(
+            "--infer-schema",
+            action="store_true",
+            help="write the schema and statistics for review, and no examples",
         )
     if name == "encoder":
         job.add_argument(

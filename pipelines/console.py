@@ -103,17 +103,28 @@ def say_dataset(manifest: dict[str, Any], output: Path) -> None:
     inputs = manifest["inputs"]
     rejected = _total(inputs, "rejected")
     left_out = _total(inputs, "left_out")
-    written = sum(split["examples"] for split in manifest["splits"].values())
+    written = _total(inputs, "written").total()
     duplicates = sum(item["duplicates"] for item in inputs)
     rows = sum(item["rows"] for item in inputs)
     say(
-        f"Dataset: {rows} rows read from {len(inputs)} files; {written} written, "
+        f"{manifest['kind'].capitalize()}: {rows} rows read from {len(inputs)} files; "
+        f"{written} {'written' if manifest['kind'] == 'dataset' else 'usable'}, "
         f"{rejected.total()} rejected, {duplicates} duplicates, "
         f"{left_out.total()} left out"
     )
     _say_rules("rejected", rejected)
     _say_rules("left out", left_out)
+    for what in ("repaired", "allowed"):
+        _say_rules(what, _total(inputs, what))
+    for item in inputs:
+        if item["damaged"]:
+            say(f"  salvaged, {item['file']}: {item['damaged']}")
+    if conflicts := manifest["label_conflicts"]["texts"]:
+        say(f"  texts whose copies disagree on the label: {conflicts}")
     figures, labels = ("examples", "tokens", "truncated"), manifest["labels"]["names"]
+    splits = dict(manifest["splits"])
+    if manifest["augmented"]:
+        splits["augmented"] = manifest["augmented"]
     say_table(
         ["  split", *figures, *labels],
         [
@@ -122,9 +133,14 @@ def say_dataset(manifest: dict[str, Any], output: Path) -> None:
                 *(split[key] for key in figures),
                 *(split["labels"][label] for label in labels),
             ]
-            for name, split in manifest["splits"].items()
+            for name, split in splits.items()
         ],
     )
+    for distance in manifest["drift"]:
+        say(
+            f"  drift of {distance['feature']}: {distance['figure']:.3f} (allowed "
+            f"{distance['threshold']:.3f})"
+        )
     values = manifest["label_values"]
     if values["unknown"]:
         say(f"  labels outside of the mapping: {values['unknown']}")

@@ -41,17 +41,31 @@ def _encoder(arguments: argparse.Namespace) -> tuple[Any, int]:
 
 
 def _prepare(arguments: argparse.Namespace) -> tuple[Any, int]:
-    from reviewbeam.components.common.job_configs import PrepareConfig
+    from reviewbeam.components.common.prepare_config import PrepareConfig
 
-    config = load_config(PrepareConfig, arguments.config, _set(arguments))
+    overrides = _set(arguments)
+    if arguments.baseline is not None:
+        overrides.append(f"baseline={json.dumps(arguments.baseline)}")
+    config = load_config(PrepareConfig, arguments.config, overrides)
     options = _beam_options(arguments)
     output = _folder(arguments.output)
     with console.Step("prepare"):
         with console.quiet_import():
             from reviewbeam.pipelines.prepare import prepare
 
-        manifest, _ = prepare(config, output, options, overwrite=arguments.overwrite)
+        manifest, _ = prepare(
+            config,
+            output,
+            options,
+            overwrite=arguments.overwrite,
+            infer_schema=arguments.infer_schema,
+        )
     console.say_dataset(manifest, output)
+    if arguments.infer_schema:
+        console.say(
+            f"Review {output}/schema.pbtxt; schema_rules.schema_file holds later "
+            "datasets against it."
+        )
     return manifest, 0
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from reviewbeam.components.common.columns import review_schema, with_columns
-from reviewbeam.components.common.job_configs import InferenceConfig, RecordRules
+from reviewbeam.components.common.corpus_config import RecordRules
+from reviewbeam.components.common.job_configs import InferenceConfig
 from reviewbeam.components.common.model_directory import open_model
 from reviewbeam.components.inference.decide import with_labels
 from reviewbeam.components.inference.handler import SavedModelHandler
@@ -35,7 +36,8 @@ def predict(model: Path, texts: Sequence[str]) -> list[Prediction]:
     """
     directory = open_model(os.fspath(model))
     metadata = directory.metadata
-    reviews, rejects = ReviewRules(RecordRules()).apply(_rows(texts))
+    checked = ReviewRules(RecordRules()).apply(_rows(texts))
+    reviews = checked.reviews
     tokens = Tokenizer(directory.vocabulary, metadata.text).encode(
         reviews.column("text")
     )
@@ -52,7 +54,7 @@ def predict(model: Path, texts: Sequence[str]) -> list[Prediction]:
         answers[row["row"]] = Prediction(
             texts[row["row"]], row["label"], row["score"], probabilities, None
         )
-    for row in rejects.to_pylist():
+    for row in checked.rejects.to_pylist():
         answers[row["row"]] = Prediction(
             texts[row["row"]], None, None, None, row["rule"]
         )
@@ -76,10 +78,8 @@ def _rows(texts: Sequence[str]) -> pa.RecordBatch:
         "slice": [0] * len(texts),
         "row": range(len(texts)),
         "raw": [text.encode("utf-8", errors="surrogateescape") for text in texts],
-        "problem": [None if is_text else "invalid_utf8" for is_text in valid],
-        "text": [
-            t if is_text else None for t, is_text in zip(texts, valid, strict=True)
-        ],
+        "problem": ["invalid_utf8" if text is None else None for text in valid],
+        "text": valid,
     }
     nothing = [None] * len(texts)
     return pa.RecordBatch.from_arrays(

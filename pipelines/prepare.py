@@ -1,57 +1,42 @@
 """`prepare`: raw review files to a validated, tokenized dataset."""
 
+import dataclasses
 import math
-import os
+import shutil
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
-import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
-from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from reviewbeam.components.common import artifacts, publishing
-from reviewbeam.components.common.coders import register_record_batch_coder
 from reviewbeam.components.common.encoder_directory import (
     EncoderDirectory,
     open_encoder,
 )
-from reviewbeam.components.common.errors import DataGateError, UserError
-from reviewbeam.components.common.job_configs import PrepareConfig
-from reviewbeam.components.examples.keys import SPLITS
-from reviewbeam.components.examples.write import ShardInfo, WriteExamples
+from reviewbeam.components.common.errors import ReviewbeamError, UserError
+from reviewbeam.components.common.language_detector import describe_detector
+from reviewbeam.components.common.prepare_config import PrepareConfig
 from reviewbeam.components.ingestion.files import (
     CorpusFile,
     FileSlice,
+    changed_files,
     find_files,
     slice_file,
 )
 from reviewbeam.components.ingestion.lines import DamagedFileError
-from reviewbeam.components.ingestion.read import (
-    ReadReviews,
-    SliceSummary,
-    check_summaries,
-    line_offsets,
-)
-from reviewbeam.components.tokenization.tokenize import TokenizeReviews
 from reviewbeam.components.tokenization.tokenizer import Tokenizer
+from reviewbeam.components.validation import drift as drifts
 from reviewbeam.components.validation import statistics as stats
+from reviewbeam.components.validation.excluded import load_excluded_ids
 from reviewbeam.components.validation.rules import ReviewRules
-from reviewbeam.components.validation.validate import ValidateReviews, WriteRejects
-from reviewbeam.pipelines.dataset_manifest import (
-    account,
-    check_classes,
-    check_rejects,
-    describe_labels,
-    describe_split,
-    refuse_damaged,
-    with_empty_shards,
-)
+from reviewbeam.pipelines.data_gate import check_statistics, pass_gate
+from reviewbeam.pipelines.dataset_facts import DatasetFacts, check_classes
+from reviewbeam.pipelines.prepare_graph import REJECTS, STATISTICS, PrepareGraph
 
 KIND = "dataset"
+SCHEMA_KIND = "schema"  # of an output that holds no examples
 SCHEMA = "schema.pbtxt"
-STATISTICS = "statistics.tfrecord"
-REJECTS = "rejects"
+REPORT = "report.json"  # what stopped a dataset, beside what it would have held
 _WORK = "_work"  # what workers tell the launcher; gone when the dataset is published
 _MIN_PARTITIONS = 8
 _COMPRESSION = 5  # bytes of text behind a compressed one, to be on the safe side
@@ -63,31 +48,82 @@ def prepare(
     options: PipelineOptions,
     *,
     overwrite: bool = False,
+    infer_schema: bool = False,
 ) -> tuple[dict[str, Any], bool]:
-    """Makes a dataset.
+    """Makes a dataset, or with `infer_schema` only its schema and statistics.
 
     Returns:
       Its manifest, and whether it was made now rather than found.
 
     Raises:
       UserError: the config, the corpus or the output can't be used.
-      DataGateError: too many rejects, or an anomaly that the config calls fatal.
+      DataGateError: too many rejects, or an anomaly that the config calls fatal. The
+        report, the rejects and the statistics are in `OUTPUT.failed`.
       BusyError: another run makes the same output.
     """
     encoder = open_encoder(config.encoder)
+    rules = review_rules(config)
     _check_config(config, encoder)
+    baseline = config.baseline and drifts.load_baseline(config.baseline)
     files = find_files(config)
-    identity = _identity(config, encoder, files)
-    if publishing.is_done(output, KIND, identity, overwrite=overwrite):
-        return artifacts.read_manifest(output, KIND), False
-    with publishing.staged_output(output, "prepare", overwrite=overwrite) as staging:
+    kind = SCHEMA_KIND if infer_schema else KIND
+    identity = _identity(config, encoder, files, kind)
+    if publishing.is_done(output, kind, identity, overwrite=overwrite):
+        return artifacts.read_manifest(output, kind), False
+    with publishing.staged_output(
+        output,
+        "prepare",
+        overwrite=overwrite,
+        evidence=(REJECTS, STATISTICS, SCHEMA, REPORT),
+    ) as staging:
         (staging / REJECTS).mkdir(mode=0o700)
-        (staging / _WORK).mkdir()
-        partitions = _partitions(files, config)
-        _run_pipeline(config, encoder, files, staging, partitions, options)
-        facts, published = _settle(config, encoder, files, staging, partitions)
+        (staging / _WORK).mkdir(mode=0o700)
+        graph = PrepareGraph(
+            config=config,
+            rules=rules,
+            vocabulary=encoder.vocabulary,
+            slices=[piece for file in files for piece in _slices(file, config)],
+            partitions=_partitions(files, config),
+            staging=staging,
+            work=staging / _WORK,
+            with_shards=not infer_schema,
+        )
+        facts = DatasetFacts(config, files, _run(graph, files, options))
+        shards = (
+            [] if infer_schema else facts.complete_shards(staging, graph.partitions)
+        )
+        schema, anomalies, drift = check_statistics(
+            staging / STATISTICS, config.schema_rules, baseline, facts.places()
+        )
+        stats.write_schema(schema, staging / SCHEMA)
+        shutil.rmtree(staging / _WORK)
+        rejects = sorted((staging / REJECTS).iterdir())
+        for path in rejects:
+            path.chmod(0o600)
+        described = facts.describe(shards) | {
+            "text": config.text.model_dump(mode="json"),
+            "split": config.split.model_dump(mode="json"),
+            "columns": config.columns.model_dump(mode="json"),
+            "language_detector": (
+                describe_detector() if rules.detect_language else None
+            ),
+            "vocabulary_sha256": encoder.vocabulary_sha256,
+            "anomalies": [str(anomaly) for anomaly in anomalies],
+            "drift": [dataclasses.asdict(distance) for distance in drift],
+        }
+        if not infer_schema:
+            check_classes(described, config)
+        pass_gate(config, described, anomalies, staging / REPORT)
         manifest = artifacts.write_manifest(
-            staging, KIND, identity, files=published, **facts
+            staging,
+            kind,
+            identity,
+            files=[
+                *(shard.name for shard in shards),
+                *(f"{REJECTS}/{path.name}" for path in rejects),
+                SCHEMA,
+            ],
+            **described,
         )
         publishing.add_to_run_record(
             staging,
@@ -99,119 +135,41 @@ def prepare(
     return manifest, True
 
 
-def _run_pipeline(
-    config: PrepareConfig,
-    encoder: EncoderDirectory,
-    files: list[CorpusFile],
-    staging: Path,
-    partitions: int,
-    options: PipelineOptions,
-) -> None:
-    register_record_batch_coder()
-    slices = [piece for file in files for piece in _slices(file, config)]
-    work = staging / _WORK
-    with beam.Pipeline(options=options) as pipeline:
-        read = (
-            pipeline
-            | "ListSlices" >> beam.Create(slices)
-            | "ReadReviews" >> ReadReviews(config)
-        )
-        checked = read.reviews | "ValidateReviews" >> ValidateReviews(
-            ReviewRules(config.rules, config.labels)
-        )
-        written = (
-            checked.reviews
-            | "TokenizeReviews" >> TokenizeReviews(encoder.vocabulary, config.text)
-            | "WriteExamples" >> WriteExamples(config, os.fspath(staging), partitions)
-        )
-        summaries = read.summaries | "ListSummaries" >> beam.combiners.ToList()
-        offsets = beam.pvalue.AsSingleton(
-            summaries | "AddUpLines" >> beam.Map(line_offsets)
-        )
-        _ = checked.rejects | "WriteRejects" >> WriteRejects(
-            os.fspath(staging / REJECTS),
-            [file.name for file in files],
-            offsets,
-            partitions,
-        )
-        outcomes = (
-            (checked.outcomes, written.outcomes)
-            | "FlattenOutcomes" >> beam.Flatten()
-            # ((file, outcome), rows)
-            | "SumOutcomes" >> beam.CombinePerKey(sum)
-            | "ListOutcomes" >> beam.combiners.ToList()
-        )
-        labels = (
-            checked.labels
-            # (label value, rows)
-            | "SumLabels" >> beam.CombinePerKey(sum)
-            | "ListLabels" >> beam.combiners.ToList()
-        )
-        shards = written.shards | "ListShards" >> beam.combiners.ToList()
-        _ = summaries | "TellSummaries" >> beam.Map(
-            artifacts.write_items, work / "summaries.json"
-        )
-        _ = outcomes | "TellOutcomes" >> beam.Map(
-            artifacts.write_items, work / "outcomes.json"
-        )
-        _ = labels | "TellLabels" >> beam.Map(
-            artifacts.write_items, work / "labels.json"
-        )
-        _ = shards | "TellShards" >> beam.Map(
-            artifacts.write_items, work / "shards.json"
-        )
-        _ = (
-            written.features
-            | "GenerateStatistics" >> stats.GenerateStatistics()
-            | "WriteStatistics" >> beam.Map(_write_statistics, staging / STATISTICS)
-        )
+def review_rules(config: PrepareConfig) -> ReviewRules:
+    """Makes the record rules of a config.
 
-
-def _settle(
-    config: PrepareConfig,
-    encoder: EncoderDirectory,
-    files: list[CorpusFile],
-    staging: Path,
-    partitions: int,
-) -> tuple[dict[str, Any], list[str]]:
-    """Checks what the workers told; returns the manifest's facts and files."""
-    work = staging / _WORK
-    read, settled, wrote, labels = (
-        artifacts.read_json(work / f"{what}.json")
-        for what in ("summaries", "outcomes", "shards", "labels")
+    Raises:
+      UserError: `exclude_ids` can't be read, or the language detector isn't there.
+    """
+    detect = config.text.language == "detect"
+    if detect:
+        describe_detector()
+    return ReviewRules(
+        config.rules,
+        labels=config.labels,
+        split=config.split,
+        detect_language=detect,
+        excluded_ids=load_excluded_ids(config.exclude_ids),
+        keep_raw=config.rejects.keep_raw,
     )
-    summaries = [SliceSummary(**item) for item in read]
-    outcomes = {(file, outcome): rows for (file, outcome), rows in settled}
-    shards = [ShardInfo(**item) for item in wrote]
-    refuse_damaged(files, summaries)
-    check_summaries(config, files, summaries)
-    inputs = account(files, summaries, outcomes)
-    shards = with_empty_shards(shards, staging, partitions)
-    splits = {split: describe_split(split, shards, config) for split in SPLITS}
-    label_values = describe_labels(config, labels)
-    check_classes(config, splits, label_values)
-    check_rejects(config, inputs)
-    anomalies = _check_statistics(config, staging)
-    rejects = sorted((staging / REJECTS).iterdir())
-    for path in rejects:
-        path.chmod(0o600)
-    for path in work.iterdir():
-        path.unlink()
-    work.rmdir()
-    facts = {
-        "labels": config.labels.model_dump(mode="json"),
-        "text": config.text.model_dump(mode="json"),
-        "split": config.split.model_dump(mode="json"),
-        "columns": config.columns.model_dump(mode="json"),
-        "vocabulary_sha256": encoder.vocabulary_sha256,
-        "splits": splits,
-        "label_values": label_values,
-        "inputs": inputs,
-        "anomalies": [str(anomaly) for anomaly in anomalies],
-    }
-    published = [shard.name for shard in shards]
-    published += [f"{REJECTS}/{path.name}" for path in rejects]
-    return facts, [*published, SCHEMA]
+
+
+def _run(
+    graph: PrepareGraph, files: list[CorpusFile], options: PipelineOptions
+) -> dict[str, Any]:
+    """Runs the pipeline over files that stay as they are.
+
+    Raises:
+      ReviewbeamError: a file changed or vanished meanwhile.
+    """
+    try:
+        return graph.run(options)
+    finally:
+        for path, what in changed_files(files).items():
+            raise ReviewbeamError(
+                f"{path}: {what}. Nothing was published; run it again when the file "
+                "is complete."
+            )
 
 
 def _check_config(config: PrepareConfig, encoder: EncoderDirectory) -> None:
@@ -234,16 +192,28 @@ def _check_config(config: PrepareConfig, encoder: EncoderDirectory) -> None:
 
 
 def _identity(
-    config: PrepareConfig, encoder: EncoderDirectory, files: list[CorpusFile]
+    config: PrepareConfig,
+    encoder: EncoderDirectory,
+    files: list[CorpusFile],
+    kind: str,
 ) -> str:
     """Fingerprint of all that the dataset follows from, wherever it lies."""
-    schema_file = config.schema_rules.schema_file
+    elsewhere = {"input", "encoder", "exclude_ids", "baseline"}
+    data = config.model_dump(mode="json", exclude=elsewhere)
+    schema_file = data["schema_rules"].pop("schema_file")
+    detect = config.text.language == "detect"
     return artifacts.fingerprint(
         {
             "job": "prepare",
+            "kind": kind,
             "format": artifacts.FORMAT,
-            "config": config.model_dump(mode="json", exclude={"input", "encoder"}),
+            "config": data,
             "schema": schema_file and artifacts.file_sha256(schema_file),
+            "exclude_ids": config.exclude_ids
+            and artifacts.file_sha256(config.exclude_ids),
+            "baseline": config.baseline
+            and artifacts.read_manifest(config.baseline, KIND)["fingerprint"],
+            "language_detector": describe_detector() if detect else None,
             "vocabulary": encoder.vocabulary_sha256,
             "files": [[file.name, file.format, file.sha256] for file in files],
         }
@@ -254,6 +224,8 @@ def _slices(file: CorpusFile, config: PrepareConfig) -> list[FileSlice]:
     try:
         return slice_file(file, config.slice_bytes)
     except DamagedFileError as error:
+        if config.on_damaged_file == "salvage":  # the reader will meet it again
+            return [FileSlice(file, 0, 0, 0)]
         raise UserError(f"{file.path} is damaged: {error}. Copy it again.") from None
 
 
@@ -263,30 +235,3 @@ def _partitions(files: list[CorpusFile], config: PrepareConfig) -> int:
         for file in files
     )
     return max(_MIN_PARTITIONS, math.ceil(size / config.partition_bytes))
-
-
-def _check_statistics(config: PrepareConfig, staging: Path) -> list[stats.Anomaly]:
-    (record,) = tf.data.TFRecordDataset(os.fspath(staging / STATISTICS))
-    statistics = statistics_pb2.DatasetFeatureStatisticsList.FromString(record.numpy())
-    rules = config.schema_rules
-    if rules.schema_file is None:
-        schema = stats.infer_schema(statistics)
-    else:
-        schema = stats.load_schema(rules.schema_file)
-    stats.write_schema(schema, staging / SCHEMA)
-    anomalies = stats.find_anomalies(statistics, schema)
-    fatal = [anomaly for anomaly in anomalies if stats.is_fatal(anomaly, rules)]
-    if fatal:
-        raise DataGateError(
-            "The dataset's statistics don't fit the schema, and schema_rules.fatal "
-            "stops on it; nothing was published:\n"
-            + "\n".join(f"  - {anomaly}" for anomaly in fatal)
-        )
-    return anomalies
-
-
-def _write_statistics(
-    statistics: statistics_pb2.DatasetFeatureStatisticsList, path: Path
-) -> None:
-    with tf.io.TFRecordWriter(os.fspath(path)) as writer:
-        writer.write(statistics.SerializeToString(deterministic=True))

@@ -14,7 +14,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from reviewbeam.components.common import artifacts
 from reviewbeam.components.common.coders import register_record_batch_coder
 from reviewbeam.components.common.columns import to_bytes, with_columns
-from reviewbeam.components.common.job_configs import ScoreConfig, TextRules
+from reviewbeam.components.common.corpus_config import TextRules
+from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.job_configs import ScoreConfig
+from reviewbeam.components.common.language_detector import check_same
 from reviewbeam.components.common.model_directory import (
     ModelDirectory,
     ModelMetadata,
@@ -31,13 +34,15 @@ from reviewbeam.components.inference.parts import (
 from reviewbeam.components.ingestion.files import (
     CorpusFile,
     FileSlice,
+    changed_files,
     find_files,
     slice_file,
 )
 from reviewbeam.components.ingestion.lines import DamagedFileError
 from reviewbeam.components.ingestion.read import ReadReviews, SliceSummary
 from reviewbeam.components.tokenization.tokenizer import Tokenizer
-from reviewbeam.components.validation.rules import ReviewRules, count_rules
+from reviewbeam.components.validation.excluded import load_excluded_ids
+from reviewbeam.components.validation.rules import ReviewRules
 from reviewbeam.pipelines.scores_folder import ScoresFolder
 
 
@@ -63,6 +68,7 @@ def score(
       BusyError: another run writes the same output.
     """
     directory = open_model(os.fspath(model))
+    rules = _rules(config, directory.metadata)
     # A file is known by its path: the files of each night may have the same names.
     files = [dataclasses.replace(f, name=f.path) for f in find_files(config)]
     settings = _settings(config, directory)
@@ -74,9 +80,17 @@ def score(
         if new:
             slices, broken = _slices(config, new)
             summaries = _run_pipeline(
-                config, directory, slices, folder.staging, options
+                config, rules, directory, slices, folder.staging, options
             )
-            broken |= {s.file: s.damaged for s in summaries if s.damaged}
+            if config.on_damaged_file != "salvage":
+                broken |= {s.file: s.damaged for s in summaries if s.damaged}
+            broken |= changed_files(new)
+            if broken and config.on_damaged_file == "fail":
+                path, damage = min(broken.items())
+                raise UserError(
+                    f"{path} is damaged: {damage}. Deliver it again, or set "
+                    "on_damaged_file: skip or salvage."
+                )
             whole = [file for file in new if file.path not in broken]
             entries = folder.publish(config, whole, summaries)
             report = dataclasses.replace(
@@ -91,6 +105,18 @@ def score(
     return report
 
 
+def _rules(config: ScoreConfig, model: ModelMetadata) -> ReviewRules:
+    detector = model.language_detector
+    if detector is not None:
+        check_same(detector)
+    return ReviewRules(
+        config.rules,
+        detect_language=detector is not None,
+        excluded_ids=load_excluded_ids(config.exclude_ids),
+        keep_raw=config.rejects.keep_raw,
+    )
+
+
 def _settings(config: ScoreConfig, model: ModelDirectory) -> dict[str, Any]:
     """All that a score's bytes follow from, besides the review."""
     return {
@@ -98,7 +124,13 @@ def _settings(config: ScoreConfig, model: ModelDirectory) -> dict[str, Any]:
         "model": model.core_fingerprint,
         "labels": list(model.metadata.labels.names),
         "config": config.model_dump(
-            mode="json", exclude={"input": True, "rules": {"max_reject_fraction"}}
+            mode="json",
+            exclude={
+                "input": True,
+                "exclude_ids": True,  # of files to come; no reason to score all anew
+                "on_damaged_file": True,
+                "rules": {"max_reject_fraction", "max_reject_fraction_per_file"},
+            },
         ),
     }
 
@@ -112,12 +144,16 @@ def _slices(
         try:
             slices.extend(slice_file(file, config.slice_bytes))
         except DamagedFileError as error:
-            damaged[file.path] = str(error)
+            if config.on_damaged_file == "salvage":  # the reader will meet it again
+                slices.append(FileSlice(file, 0, 0, 0))
+            else:
+                damaged[file.path] = str(error)
     return slices, damaged
 
 
 def _run_pipeline(
     config: ScoreConfig,
+    rules: ReviewRules,
     model: ModelDirectory,
     slices: list[FileSlice],
     staging: Path,
@@ -140,7 +176,7 @@ def _run_pipeline(
             | "PrepareChunk"
             >> beam.ParDo(
                 _PrepareChunk(
-                    ReviewRules(config.rules),
+                    rules,
                     model.vocabulary,
                     model.metadata.text,
                     {piece.file.name: piece.file.sha256 for piece in slices},
@@ -185,14 +221,18 @@ class _PrepareChunk(beam.DoFn):
         chunk = Chunk(file, self._hashes[file], piece, row)
         if is_staged(self._staging, chunk):
             return
-        reviews, rejects = self._rules.apply(batch)
+        checked = self._rules.apply(batch)
         record = ChunkRecord(
-            chunk, batch.num_rows, reviews.num_rows, count_rules(rejects)
+            chunk,
+            batch.num_rows,
+            checked.reviews.num_rows,
+            checked.rejected(),
+            checked.excluded,
         )
-        tokens = self._tokenizer.encode(reviews.column("text"))
+        tokens = self._tokenizer.encode(checked.reviews.column("text"))
         yield (
-            (record, to_bytes(rejects)),
-            with_columns(reviews, token_ids=tokens["token_ids"]),
+            (record, to_bytes(checked.rejects)),
+            with_columns(checked.reviews, token_ids=tokens["token_ids"]),
         )
 
 

@@ -33,6 +33,7 @@ from reviewbeam.components.ingestion.read import (
     check_summaries,
     line_offsets,
 )
+from reviewbeam.components.validation.limits import reject_problems
 from reviewbeam.components.validation.validate import place_rejects
 
 KIND = "scores"
@@ -120,7 +121,12 @@ class ScoresFolder:
         for summary in summaries:
             rows[summary.file] += summary.rows
         entries = [_entry(f, records[f.name], rows[f.name]) for f in files]
-        _check_rejects(config, entries)
+        if problems := reject_problems(config.rules, entries):
+            raise DataGateError(
+                "The data gate stopped these scores; nothing was published and the "
+                "finished work stays staged for the next run:\n"
+                + "\n".join(f"  - {problem}" for problem in problems)
+            )
         self._publish_rejects(files, records, summaries)
         self._scores.mkdir(exist_ok=True)
         for entry in entries:
@@ -204,9 +210,12 @@ class ScoresFolder:
 def _entry(file: CorpusFile, records: list[ChunkRecord], rows: int) -> dict[str, Any]:
     rejected = sum((Counter(record.rejected) for record in records), Counter())
     written = sum(record.written for record in records)
-    if not rows == written + rejected.total() == sum(record.rows for record in records):
+    excluded = sum(record.excluded for record in records)
+    settled = written + rejected.total() + excluded
+    if not rows == settled == sum(record.rows for record in records):
         raise RuntimeError(
-            f"{file.name}: {rows} rows were read, {written} scored, {rejected} rejected"
+            f"{file.name}: {rows} rows were read, {written} scored, {rejected} "
+            f"rejected, {excluded} excluded"
         )
     return {
         "file": file.name,
@@ -215,17 +224,6 @@ def _entry(file: CorpusFile, records: list[ChunkRecord], rows: int) -> dict[str,
         "rows": rows,
         "written": written,
         "rejected": dict(sorted(rejected.items())),
+        "left_out": {"excluded_id": excluded} if excluded else {},
         "parts": [record.chunk.part for record in records if record.written],
     }
-
-
-def _check_rejects(config: ScoreConfig, entries: list[dict[str, Any]]) -> None:
-    rows = sum(entry["rows"] for entry in entries)
-    rejected = sum(sum(entry["rejected"].values()) for entry in entries)
-    allowed = config.rules.max_reject_fraction
-    if rows and rejected / rows > allowed:
-        raise DataGateError(
-            f"{rejected} of {rows} new rows are rejects ({rejected / rows:.1%}); "
-            f"rules.max_reject_fraction allows {allowed:.1%}. Nothing was published; "
-            "the finished work stays staged for the next run."
-        )

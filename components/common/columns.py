@@ -2,6 +2,7 @@
 
 import io
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -13,7 +14,10 @@ ORIGIN = [
     pa.field("row", pa.int64()),  # 1-based line (text) or record (Parquet)
     pa.field("byte_offset", pa.int64()),  # in the decompressed file; null: unknown
 ]
-VALUES = ("text", "id", "label", "language", "group")  # nullable strings
+# Nullable strings. `time` is ISO 8601 in UTC, `given_split` as the corpus names it.
+VALUES = ("text", "id", "label", "language", "group", "time", "given_split")
+REPAIR_SEPARATOR = ","  # between the rules that a row broke and was let pass for
+LABEL_SEPARATOR = "\x1f"  # before each label of a multi-label review
 
 REJECTS = pa.schema(
     [
@@ -23,6 +27,7 @@ REJECTS = pa.schema(
         pa.field("raw", pa.binary()),  # the line or record as it was
     ]
 )
+RAW_BYTES = 2**16  # of a record in a reject; its place tells the rest
 KEEP_PREFIX = "keep."  # marks a kept column between steps
 
 
@@ -30,13 +35,15 @@ def review_schema(keep: tuple[str, ...]) -> pa.Schema:
     """Schema of rows as they were read: origin, raw record, mapped values.
 
     `problem` names the rule that the reader found broken, and is null for a row
-    whose values are usable.
+    whose values are usable. `repairs` names the rules that were broken too, but whose
+    action is not to reject.
     """
     return pa.schema(
         [
             *ORIGIN,
             pa.field("raw", pa.binary()),
             pa.field("problem", pa.string()),
+            pa.field("repairs", pa.string()),
             *(pa.field(name, pa.string()) for name in VALUES),
             *(pa.field(KEEP_PREFIX + name, pa.string()) for name in keep),
         ]
@@ -78,6 +85,22 @@ def with_columns(batch: pa.RecordBatch, **columns: pa.Array) -> pa.RecordBatch:
 def select_columns(batch: pa.RecordBatch, names: list[str]) -> pa.RecordBatch:
     """Returns the batch with some of its columns only."""
     return pa.RecordBatch.from_arrays([batch.column(n) for n in names], names=names)
+
+
+def without_columns(batch: pa.RecordBatch, *names: str) -> pa.RecordBatch:
+    """Returns the batch without some of its columns."""
+    return select_columns(batch, [n for n in batch.schema.names if n not in names])
+
+
+def value_columns(batch: pa.RecordBatch) -> list[str]:
+    """Returns the names of the columns that hold what the corpus said of a review."""
+    return [n for n in batch.schema.names if n in VALUES or n.startswith(KEEP_PREFIX)]
+
+
+def raw_of_values(batch: pa.RecordBatch) -> list[bytes]:
+    """Returns what stands for records in rejects where their bytes are not known."""
+    rows = select_columns(batch, value_columns(batch)).to_pylist()
+    return [orjson.dumps(row)[:RAW_BYTES] for row in rows]
 
 
 def parquet_bytes(table: pa.Table) -> bytes:

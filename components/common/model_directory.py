@@ -20,12 +20,9 @@ from reviewbeam.components.common.artifacts import (
     read_manifest,
 )
 from reviewbeam.components.common.config import Config, check_config
-from reviewbeam.components.common.job_configs import (
-    LabelRules,
-    SplitRules,
-    TextRules,
-    TrainConfig,
-)
+from reviewbeam.components.common.corpus_config import TextRules
+from reviewbeam.components.common.job_configs import TrainConfig
+from reviewbeam.components.common.prepare_config import LabelRules, SplitRules
 
 SAVED_MODEL = "saved_model"
 KERAS_FILE = "model.keras"
@@ -41,6 +38,7 @@ class ModelMetadata(Config):
     text: TextRules
     split: SplitRules  # which texts it may have been trained on
     config: TrainConfig
+    language_detector: dict[str, str] | None  # None: languages are as they are given
     vocabulary_sha256: str
     weights_sha256: str  # over names, shapes and bytes, in the model's order
     encoder_fingerprint: str

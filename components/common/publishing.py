@@ -12,7 +12,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ from reviewbeam.components.common.artifacts import (
     read_manifest,
     write_json,
 )
-from reviewbeam.components.common.errors import BusyError, UserError
+from reviewbeam.components.common.errors import BusyError, DataGateError, UserError
 
 SUCCESS = "_SUCCESS"
+FAILED = ".failed"  # behind an output's name
 _NOT_WRITABLE = (
     errno.EACCES,
     errno.EPERM,
@@ -61,16 +62,25 @@ def is_done(output: Path, kind: str, expected: str, *, overwrite: bool = False) 
 
 
 @contextlib.contextmanager
-def staged_output(output: Path, job: str, *, overwrite: bool = False) -> Iterator[Path]:
+def staged_output(
+    output: Path,
+    job: str,
+    *,
+    overwrite: bool = False,
+    evidence: Collection[str] = (),
+) -> Iterator[Path]:
     """Yields an empty staging folder that becomes `output` when the block ends.
 
-    A block that fails leaves nothing behind. What a killed run left is cleared, and
-    an output that it was about to replace is brought back.
+    A block that fails leaves nothing behind, but for one that a data gate stopped:
+    what a person needs to see why is kept in `OUTPUT.failed`, until the job succeeds.
+    What a killed run left is cleared, and an output that it was about to replace is
+    brought back.
 
     Args:
       output: the artifact's place.
       job: named in the run record.
       overwrite: replace an output that stands.
+      evidence: names in the staging folder that are kept when a data gate said no.
 
     Raises:
       BusyError: another run builds the same output, or just has.
@@ -79,6 +89,7 @@ def staged_output(output: Path, job: str, *, overwrite: bool = False) -> Iterato
     output = output.absolute()
     staging = output.with_name(output.name + ".staged")
     replaced = output.with_name(f".{output.name}.replaced")
+    failed = output.with_name(output.name + FAILED)
     make_folder(staging)
     with folder_lock(staging):
         leftovers = {name for name in os.listdir(staging) if name[0] != "."}
@@ -103,12 +114,18 @@ def staged_output(output: Path, job: str, *, overwrite: bool = False) -> Iterato
             if output.exists():
                 os.rename(output, replaced)
             os.rename(staging, output)
-        except BaseException:
+        except BaseException as error:
             _recover(output, replaced)
-            _clear(staging)
-            os.rmdir(staging)
+            if evidence and isinstance(error, DataGateError):
+                _clear(staging, keep={*evidence, RUN_FILE})
+                _remove_ours(failed)
+                os.rename(staging, failed)
+            else:
+                _clear(staging)
+                os.rmdir(staging)
             raise
         shutil.rmtree(replaced, ignore_errors=True)
+        _remove_ours(failed)
 
 
 @dataclasses.dataclass
@@ -183,13 +200,21 @@ def folder_lock(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _clear(folder: Path) -> None:
+def _clear(folder: Path, keep: Collection[str] = ()) -> None:
     """Empties a folder of ours; what shows that it is ours goes last."""
     for entry in sorted(folder.iterdir(), key=lambda path: path.name == RUN_FILE):
+        if entry.name in keep:
+            continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
             entry.unlink()
+
+
+def _remove_ours(folder: Path) -> None:
+    """Removes a folder that a run of ours made."""
+    if (folder / RUN_FILE).exists():
+        shutil.rmtree(folder)
 
 
 def _recover(output: Path, replaced: Path) -> None:

@@ -12,22 +12,25 @@ from tfx_bsl.coders.example_coder import (
 from reviewbeam.components.common.columns import KEEP_PREFIX
 
 
-def encode_examples(examples: pa.RecordBatch) -> list[bytes]:
+def encode_examples(examples: pa.RecordBatch, classes: int) -> list[bytes]:
     """Serializes examples as tf.Examples.
 
     Args:
-      examples: with the columns `token_ids` (list of int32), `label_index`, `id`,
-        `language`, `text`, `count` and kept ones. A null becomes a feature without
-        a value, for which tf.io's parsers give the default.
+      examples: with the columns `token_ids` (list of int32), `label_index` (int32, or
+        list of int32 for multilabel), `id`, `language`, `text`, `count` and kept ones.
+        A null becomes a feature without a value, for which tf.io's parsers give the
+        default.
+      classes: how many there are.
 
     Returns:
       One serialized tf.Example a row: `token_ids`, `label` and `count` as int64
-      lists, the rest as bytes lists, kept columns under their own names. The same
-      example always has the same bytes.
+      lists, the rest as bytes lists, kept columns under their own names. A multilabel
+      `label` is a float for each class, 1 or 0. The same example always has the same
+      bytes.
     """
     columns = {
         "token_ids": examples.column("token_ids").cast(pa.list_(pa.int64())),
-        "label": as_lists(examples.column("label_index").cast(pa.int64())),
+        "label": _label_lists(examples.column("label_index"), classes),
         "id": as_lists(examples.column("id")),
         "language": as_lists(examples.column("language")),
         "text": as_lists(examples.column("text")),
@@ -108,6 +111,15 @@ def as_lists(column: pa.Array) -> pa.ListArray:
     # A null offset marks a null list.
     mask = np.append(~valid, False)
     return pa.ListArray.from_arrays(pa.array(offsets, mask=mask), column.drop_null())
+
+
+def _label_lists(index: pa.Array, classes: int) -> pa.ListArray:
+    if not pa.types.is_list(index.type):
+        return as_lists(index.cast(pa.int64()))
+    hot = np.zeros((len(index), classes), np.float32)
+    hot[np.asarray(pc.list_parent_indices(index)), np.asarray(index.flatten())] = 1
+    offsets = np.arange(len(index) + 1, dtype=np.int32) * classes
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(hot.ravel()))
 
 
 def _as_list_of_int32(lists: pa.Array) -> pa.ListArray:

@@ -1,24 +1,17 @@
-"""Writes each partition's shards; the only shuffle of rows in `prepare`."""
+"""Writes the shards of examples, and tells what they hold."""
 
 import dataclasses
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reviewbeam.components.common.columns import (
-    concat_batches,
-    from_bytes,
-    to_bytes,
-    with_columns,
-)
-from reviewbeam.components.common.job_configs import PrepareConfig
-from reviewbeam.components.examples.encode import describe, encode_examples
-from reviewbeam.components.examples.keys import SPLITS, key_numbers, text_keys
-from reviewbeam.components.examples.settle import settle
+from reviewbeam.components.common.prepare_config import PrepareConfig
+from reviewbeam.components.examples.encode import encode_examples
 from reviewbeam.components.examples.shards import shard_name, write_shard
 
 
@@ -33,46 +26,27 @@ class ShardInfo:
     tokens: int  # with <s> and </s>, after truncation
     longest: int  # tokens of the longest example
     truncated: int  # examples that lost tokens
-    labels: dict[str, int]
-    languages: dict[str, int]
+    # By language: how many examples of each label; "" for a language not known.
+    labels: dict[str, dict[str, int]]
 
 
 @dataclasses.dataclass
-class WriteExamples(beam.PTransform):
-    """Tokenized reviews -> shards under a folder.
+class WriteShards(beam.PTransform):
+    """(partition, tokenized examples) -> shards under a folder and their ShardInfo.
 
-    Returns three collections: `features` (RecordBatches that describe what was
-    written), `shards` (ShardInfo) and `outcomes` (((file, outcome), reviews)).
+    The examples of an element are all those of its partition and of the splits that
+    it has.
     """
 
     config: PrepareConfig
     directory: str
     partitions: int
 
-    def expand(self, reviews: beam.PCollection[pa.RecordBatch]):
-        """Shuffles by the hash of the normalised text, then writes."""
-        return (
-            reviews
-            | "KeyByPartition"
-            >> beam.FlatMap(_partition_batches, partitions=self.partitions)
-            # (partition, compressed batch)
-            | "GroupByPartition" >> beam.GroupByKey()
-            # (partition, [compressed batches])
-            | "WritePartition"
-            >> beam.ParDo(_WritePartition(self.config, self.directory, self.partitions))
-            .with_output_types(pa.RecordBatch)
-            .with_outputs("shards", "outcomes", main="features")
+    def expand(self, examples: beam.PCollection[tuple[int, pa.RecordBatch]]):
+        """Returns the collection of ShardInfo."""
+        return examples | "WritePartition" >> beam.ParDo(
+            _WritePartition(self.config, self.directory, self.partitions)
         )
-
-
-def _partition_batches(
-    batch: pa.RecordBatch, partitions: int
-) -> Iterator[tuple[int, bytes]]:
-    keys = text_keys(batch.column("text"))
-    batch = with_columns(batch, text_key=keys)
-    partition = key_numbers(keys)[:, 0] % partitions
-    for number in sorted(set(partition.tolist())):
-        yield number, to_bytes(batch.filter(pa.array(partition == number)))
 
 
 class _WritePartition(beam.DoFn):
@@ -81,43 +55,43 @@ class _WritePartition(beam.DoFn):
         self._directory = directory
         self._partitions = partitions
 
-    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
-        partition, compressed = element
-        batches = [from_bytes(data) for data in compressed]
-        reviews = concat_batches(batches, batches[0].schema)
-        config = self._config
-        examples, outcomes = settle(reviews, config.duplicates, config.split)
-        for split in SPLITS:
-            chosen = examples.filter(pc.equal(examples.column("split"), split))
-            info = self._write(split, partition, chosen)
-            yield beam.pvalue.TaggedOutput("shards", info)
-        for outcome in sorted(outcomes.items()):
-            yield beam.pvalue.TaggedOutput("outcomes", outcome)
-        if examples.num_rows:
-            yield describe(examples, config.labels.names)
+    def process(self, element: tuple[int, pa.RecordBatch]) -> Iterator[Any]:
+        partition, examples = element
+        splits = examples.column("split")
+        for split in splits.unique().to_pylist():
+            chosen = examples.filter(pc.equal(splits, split))
+            name = shard_name(split, partition, self._partitions)
+            records = encode_examples(chosen, len(self._config.labels.names))
+            digest = write_shard(posixpath.join(self._directory, name), records)
+            yield self._describe(split, name, digest, chosen)
 
-    def _write(self, split: str, partition: int, examples: pa.RecordBatch) -> ShardInfo:
-        name = shard_name(split, partition, self._partitions)
-        records = encode_examples(examples) if examples.num_rows else []
-        digest = write_shard(posixpath.join(self._directory, name), records)
+    def _describe(
+        self, split: str, name: str, digest: str, examples: pa.RecordBatch
+    ) -> ShardInfo:
         lengths = pc.list_value_length(examples.column("token_ids"))
-        names = self._config.labels.names
         return ShardInfo(
             split=split,
             name=name,
             sha256=digest,
             examples=examples.num_rows,
-            tokens=pc.sum(lengths).as_py() or 0,
-            longest=pc.max(lengths).as_py() or 0,
-            truncated=pc.sum(examples.column("truncated")).as_py() or 0,
-            labels={
-                names[index]: count
-                for index, count in _counts(examples.column("label_index")).items()
-            },
-            languages=_counts(pc.fill_null(examples.column("language"), "")),
+            tokens=pc.sum(lengths).as_py(),
+            longest=pc.max(lengths).as_py(),
+            truncated=pc.sum(examples.column("truncated")).as_py(),
+            labels=_count_labels(examples, self._config.labels.names),
         )
 
 
-def _counts(column: pa.Array) -> dict[Any, int]:
-    pairs = pc.value_counts(column).to_pylist()
-    return dict(sorted((pair["values"], pair["counts"]) for pair in pairs))
+def _count_labels(
+    examples: pa.RecordBatch, names: tuple[str, ...]
+) -> dict[str, dict[str, int]]:
+    """Counts the labels of each language; "" for a language not known."""
+    index = examples.column("label_index")
+    languages = pc.fill_null(examples.column("language"), "")
+    if pa.types.is_list(index.type):
+        languages = languages.take(pc.list_parent_indices(index))
+        index = index.flatten()
+    pairs = Counter(zip(languages.to_pylist(), index.to_pylist(), strict=True))
+    counts: dict[str, dict[str, int]] = {}
+    for (language, label), rows in sorted(pairs.items()):
+        counts.setdefault(language, {})[names[label]] = rows
+    return counts

@@ -42,6 +42,7 @@ class ChunkRecord:
     rows: int
     written: int
     rejected: dict[str, int]
+    excluded: int  # rows with an id that is to be left out
 
 
 def rejects_path(directory: Path, chunk: Chunk) -> Path:

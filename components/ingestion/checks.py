@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from reviewbeam.components.common.corpus_config import CorpusConfig
 from reviewbeam.components.common.errors import UserError, listing, nearest
-from reviewbeam.components.common.job_configs import CorpusConfig
 
 _MAGIC = {
     "gzip": b"\x1f\x8b",
@@ -23,6 +23,8 @@ def mapped_columns(config: CorpusConfig) -> dict[str, str]:
         "columns.label": columns.label,
         "columns.language": columns.language,
         "split.group_by": split and split.group_by,
+        "split.time_column": split and split.time_column,
+        "split.column": split and split.column,
         **{f"columns.keep.{column}": column for column in columns.keep},
     }
     return {key: column for key, column in mapped.items() if column}

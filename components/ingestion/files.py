@@ -5,6 +5,7 @@ import hashlib
 import os
 import posixpath
 import re
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
@@ -12,9 +13,9 @@ import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
+from reviewbeam.components.common.corpus_config import CorpusConfig
 from reviewbeam.components.common.errors import UserError, listing
 from reviewbeam.components.common.filesystems import open_binary
-from reviewbeam.components.common.job_configs import CorpusConfig
 from reviewbeam.components.ingestion.checks import check_magic
 from reviewbeam.components.ingestion.lines import DamagedFileError
 
@@ -41,6 +42,7 @@ class CorpusFile:
     compression: str  # none, gzip, bz2 or zstd
     size: int  # bytes
     sha256: str  # of its content
+    modified: float = 0.0  # seconds since 1970, when it was found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +109,25 @@ def _row_group_bytes(path: str) -> list[int]:
     return [groups.row_group(i).total_byte_size for i in range(groups.num_row_groups)]
 
 
+def changed_files(files: Iterable[CorpusFile]) -> dict[str, str]:
+    """Returns path -> what happened to it, of files that are not as they were found."""
+    changed = {}
+    for file in files:
+        try:
+            now = _metadata(file.path)
+        except (OSError, BeamIOError):
+            changed[file.path] = "it vanished while it was read"
+            continue
+        same = (now.size_in_bytes, now.last_updated_in_seconds)
+        if same != (file.size, file.modified):
+            changed[file.path] = "it changed while it was read"
+    return changed
+
+
+def _metadata(path: str):
+    return FileSystems.get_filesystem(path).metadata(path)
+
+
 def _match(glob: str) -> list[str]:
     try:
         found = FileSystems.match([glob])[0].metadata_list
@@ -152,6 +173,7 @@ def _inspect(path: str, name: str, config: CorpusConfig) -> CorpusFile:
         )
     digest, size, head = hashlib.sha256(), 0, b""
     try:
+        modified = _metadata(path).last_updated_in_seconds
         with open_binary(path) as source:
             while block := source.read(_HASH_BLOCK):
                 digest.update(block)
@@ -160,4 +182,6 @@ def _inspect(path: str, name: str, config: CorpusConfig) -> CorpusFile:
     except (OSError, BeamIOError) as error:
         raise UserError(f"{path} can't be read: {error}") from None
     check_magic(path, head, file_format, compression)
-    return CorpusFile(path, name, file_format, compression, size, digest.hexdigest())
+    return CorpusFile(
+        path, name, file_format, compression, size, digest.hexdigest(), modified
+    )

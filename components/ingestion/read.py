@@ -5,15 +5,18 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from apache_beam.io.filesystem import BeamIOError
 
-from reviewbeam.components.common.columns import review_schema
+from reviewbeam.components.common.columns import concat_batches
+from reviewbeam.components.common.corpus_config import CorpusConfig
 from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.common.filesystems import open_binary
-from reviewbeam.components.common.job_configs import CorpusConfig
 from reviewbeam.components.ingestion.checks import check_columns, mapped_columns
+from reviewbeam.components.ingestion.csv_records import csv_records
 from reviewbeam.components.ingestion.files import CorpusFile, FileSlice
 from reviewbeam.components.ingestion.lines import (
     DamagedFileError,
@@ -21,15 +24,16 @@ from reviewbeam.components.ingestion.lines import (
     read_lines,
     read_slice_lines,
 )
+from reviewbeam.components.ingestion.mapping import ColumnMapper
 from reviewbeam.components.ingestion.records import (
-    Row,
-    RowMaker,
-    csv_rows,
-    json_rows,
-    parquet_rows,
+    Records,
+    json_records,
+    parquet_records,
 )
+from reviewbeam.components.ingestion.values import MISSING
 
 _BATCH_BYTES = 128 * 2**20  # of raw records
+DAMAGED = "damaged_file"  # the rule that a file broken in its middle breaks
 _UNREADABLE = (
     "malformed_json",
     "not_an_object",
@@ -57,45 +61,54 @@ class SliceReader:
     """Reads one slice; the summary is complete when all batches were taken."""
 
     def __init__(self, piece: FileSlice, config: CorpusConfig, batch_rows: int):
+        """Opens nothing yet.
+
+        Args:
+          piece: what to read.
+          config: which columns hold what.
+          batch_rows: of a batch, at most.
+        """
         self.summary = SliceSummary(piece.file.name, piece.index)
         self._piece = piece
         self._config = config
         self._batch_rows = batch_rows
-        self._schema = review_schema(config.columns.keep)
+        self._mapper = ColumnMapper(config)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yields batches of at most `batch_rows` consecutive rows.
 
         Records far longer than reviews are end a batch early, by their bytes.
         """
-        maker, rows, size = RowMaker(self._config), [], 0
+        yield from regular_batches(self._mapped(), self._batch_rows)
+        self.summary.present = tuple(sorted(self._mapper.present))
+        self.summary.known = tuple(self._mapper.known[:50])
+
+    def _mapped(self) -> Iterator[pa.RecordBatch]:
         summary = self.summary
         try:
             with open_binary(self._piece.file.path) as source:
-                for row in self._rows(source, maker):
-                    rows.append(row)
-                    size += len(row[2] or row[4] or b"")
-                    summary.rows += 1
-                    summary.unreadable += row[3] in _UNREADABLE
-                    if len(rows) == self._batch_rows or size > _BATCH_BYTES:
-                        yield self._batch(rows)
-                        rows, size = [], 0
-        except DamagedFileError as error:
-            summary.damaged = str(error)
+                for records in self._records(source):
+                    summary.rows += len(records.numbers)
+                    summary.unreadable += sum(
+                        problem in _UNREADABLE for problem in records.problems
+                    )
+                    yield self._mapper.batch(records, summary.file, summary.index)
         except (OSError, BeamIOError, pa.ArrowException) as error:
-            summary.damaged = f"it can't be read ({error})"
-        summary.present = tuple(sorted(maker.present))
-        summary.known = tuple(maker.known[:50])
-        if rows:
-            yield self._batch(rows)
+            self._note_damage(error)
+        if summary.damaged and self._config.on_damaged_file == "salvage":
+            summary.lines += 1
+            summary.rows += 1
+            yield self._mapper.batch(self._damage(), summary.file, summary.index)
 
-    def _rows(self, source, maker: RowMaker) -> Iterator[Row]:
-        piece, file = self._piece, self._piece.file
+    def _records(self, source) -> Iterator[Records]:
+        piece, file, rules = self._piece, self._piece.file, self._config.rules
         if file.format == "parquet":
             parquet = pq.ParquetFile(source)
-            for row in parquet_rows(parquet, piece.start, piece.stop, maker):
-                self.summary.lines = row[0]
-                yield row
+            for records in parquet_records(
+                parquet, piece.start, piece.stop, self._mapper.wanted
+            ):
+                self.summary.lines = records.numbers[-1]
+                yield records
             return
         if file.format == "jsonl" and file.compression == "none":
             lines = read_slice_lines(source, piece.start, piece.stop)
@@ -103,24 +116,66 @@ class SliceReader:
             lines = read_lines(read_blocks(source, file.compression))
         lines = self._counted(lines)
         if file.format == "jsonl":
-            yield from json_rows(lines, maker)
+            yield from json_records(lines, rules)
         else:
             delimiter = "\t" if file.format == "tsv" else self._config.csv_delimiter
-            yield from csv_rows(lines, maker, delimiter)
+            yield from csv_records(lines, delimiter, rules)
 
     def _counted(self, lines: Iterable[tuple[int, bytes]]):
-        for line in lines:
-            self.summary.lines += 1
-            yield line
+        try:
+            for line in lines:
+                self.summary.lines += 1
+                yield line
+        except (DamagedFileError, OSError, BeamIOError) as error:
+            self._note_damage(error)
 
-    def _batch(self, rows: list[Row]) -> pa.RecordBatch:
-        columns = list(zip(*rows, strict=True))
-        origin = [[self.summary.file] * len(rows), [self.summary.index] * len(rows)]
-        arrays = [
-            pa.array(values, type=field.type)
-            for values, field in zip([*origin, *columns], self._schema, strict=True)
-        ]
-        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+    def _note_damage(self, error: Exception) -> None:
+        known = isinstance(error, DamagedFileError)
+        self.summary.damaged = str(error) if known else f"it can't be read ({error})"
+
+    def _damage(self) -> Records:
+        """The one reject that stands for all that can't be read."""
+        return Records(
+            numbers=[self.summary.lines],
+            offsets=[None],
+            raws=[None],
+            problems=[DAMAGED],
+            repairs=[None],
+            values=lambda column: [MISSING],
+            known=[],
+            header=False,
+        )
+
+
+def regular_batches(
+    batches: Iterable[pa.RecordBatch], rows: int
+) -> Iterator[pa.RecordBatch]:
+    """Cuts batches anew, into `rows` rows each; giant records end one early.
+
+    Where the cuts are follows from the rows alone, not from how they were read.
+    """
+    pending: list[pa.RecordBatch] = []
+    count = size = 0
+    for batch in batches:
+        sizes = _row_bytes(batch)
+        while batch.num_rows:
+            total = size + np.cumsum(sizes)
+            full = int(np.searchsorted(total, _BATCH_BYTES, side="right")) + 1
+            take = min(rows - count, full, batch.num_rows)
+            pending.append(batch.slice(0, take))
+            count, size = count + take, int(total[take - 1])
+            batch, sizes = batch.slice(take), sizes[take:]
+            if count == rows or size > _BATCH_BYTES:
+                yield concat_batches(pending, batch.schema)
+                pending, count, size = [], 0, 0
+    if pending:
+        yield concat_batches(pending, pending[0].schema)
+
+
+def _row_bytes(batch: pa.RecordBatch) -> np.ndarray:
+    """Bytes of each record, or of its text where the record has none; int64 [rows]."""
+    raw, text = (pc.binary_length(batch.column(name)) for name in ("raw", "text"))
+    return np.asarray(pc.fill_null(pc.coalesce(raw, text), 0)).astype(np.int64)
 
 
 @dataclasses.dataclass
@@ -171,12 +226,14 @@ def check_summaries(
     for file in files:
         parts = by_file[file.name]
         rows = sum(part.rows for part in parts)
-        if rows and rows == sum(part.unreadable for part in parts):
+        damaged = sum(part.damaged is not None for part in parts)
+        unreadable = sum(part.unreadable for part in parts)
+        if rows and rows == unreadable and not damaged:
             raise UserError(
                 f"{file.path} is no {file.format} file in UTF-8: none of its {rows} "
                 "records can be read as that. Convert it, or set format: in the config."
             )
-        if rows:
+        if rows > unreadable + damaged:
             present = {column for part in parts for column in part.present}
             known = dict.fromkeys(column for part in parts for column in part.known)
             check_columns(file.path, mapped_columns(config), present, list(known))

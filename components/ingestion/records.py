@@ -1,233 +1,205 @@
-"""Records of each format to rows: one row, or one reject, for every record."""
+"""Records of each format, some thousands at once: what a file holds, in order."""
 
-import csv
-import functools
-import math
-from collections import deque
+import dataclasses
+import json
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reviewbeam.components.common.job_configs import CorpusConfig
+from reviewbeam.components.common.corpus_config import RecordRules
 from reviewbeam.components.ingestion.lines import MAX_RECORD_BYTES
 from reviewbeam.components.ingestion.values import (
     MISSING,
+    UNREADABLE,
     is_utf8,
-    kept_value,
-    label_value,
-    language_value,
     lookup,
-    scalar_value,
-    text_value,
+    python_values,
+    without_lone_surrogates,
 )
 
-# (row, byte offset, raw record, problem, text, id, label, language, group, kept…)
-Row = tuple
-
-_BOM = b"\xef\xbb\xbf"
-_MAX_RECORD_LINES = 1000  # of a quoted CSV field; more is a quote never closed
-
-csv.field_size_limit(MAX_RECORD_BYTES)
+BOM = b"\xef\xbb\xbf"
+AT_ONCE = 4096  # records
 
 
-class RowMaker:
-    """Turns the values of a record into a row, and notes the columns it met."""
+@dataclasses.dataclass
+class Records:
+    """Consecutive records; each list has one item a record.
 
-    def __init__(self, config: CorpusConfig):
-        columns = config.columns
-        split = getattr(config, "split", None)
-        self._mapped: list[tuple[str | None, Callable]] = [
-            (columns.text, text_value),
-            (columns.id, functools.partial(scalar_value, problem="id_wrong_type")),
-            (columns.label, label_value),
-            (columns.language, language_value),
-            (
-                split and split.group_by,
-                functools.partial(scalar_value, problem="group_wrong_type"),
-            ),
-            *((column, kept_value) for column in columns.keep),
-        ]
-        self.present: set[str] = set()  # mapped columns that a record had
-        self.known: list[str] = []  # columns of the first record
+    Attributes:
+      numbers: 1-based line, or record of Parquet, counted within the slice.
+      offsets: byte in the decompressed file, or None.
+      raws: the record as it was, or None.
+      problems: the rule that keeps a record from having values, or None.
+      repairs: the rule that was broken and mended, or None.
+      values: returns a column's values: a list, with MISSING where a record has
+        none, or a string array.
+      known: the columns that a record has.
+      header: the file names its columns once for all records.
+    """
 
-    def header(self, names: list[str]) -> None:
-        """Notes the columns that a file names once for all of its records."""
-        self.known = names
-        self.present.update(column for column, _ in self._mapped if column in names)
-
-    def row(self, number: int, offset: int | None, raw: bytes | None, get) -> Row:
-        """Makes a row; `get(column)` gives a value or `MISSING`."""
-        problem, values = None, []
-        for column, convert in self._mapped:
-            value = get(column) if column else None
-            if value is MISSING:
-                value = None
-            elif column:
-                self.present.add(column)
-            if isinstance(value, float) and math.isnan(value):
-                value = None  # how pandas writes a missing value
-            if value is not None:
-                value, wrong = convert(value)
-                problem = problem or wrong
-            values.append(value)
-        return (number, offset, raw, problem, *values)
-
-    def broken(
-        self, number: int, offset: int | None, raw: bytes | None, problem: str
-    ) -> Row:
-        """Makes the row of a record that has no values."""
-        return (number, offset, raw, problem, *[None] * len(self._mapped))
+    numbers: list[int]
+    offsets: list[int | None]
+    raws: list[bytes | None]
+    problems: list[str | None]
+    repairs: list[str | None]
+    values: Callable[[str], list | pa.Array]
+    known: list[str]
+    header: bool
 
 
-def json_rows(lines: Iterable[tuple[int, bytes]], maker: RowMaker) -> Iterator[Row]:
-    """Yields a row for each line of JSON Lines that is not blank.
+def json_records(
+    lines: Iterable[tuple[int, bytes]], rules: RecordRules
+) -> Iterator[Records]:
+    """Yields the lines of JSON Lines that are not blank.
 
     Every line is parsed by itself, strictly: one bad line costs one reject, and
     two objects on a line are one bad line.
     """
-    for number, (offset, line) in enumerate(lines, 1):
-        if offset == 0:
-            line = line.removeprefix(_BOM)
-        line = line.removesuffix(b"\r")
-        if len(line) > MAX_RECORD_BYTES:
-            yield maker.broken(number, offset, line[:1024], "record_too_long")
-            continue
+    for first, chunk in _chunks(lines):
+        raws = [line[:-1] if line.endswith(b"\r") else line for _, line in chunk]
+        if chunk[0][0] == 0:
+            raws[0] = raws[0].removeprefix(BOM)
+        numbers: Iterable[int] = range(first, first + len(chunk))
+        problems = repairs = [None] * len(chunk)
         try:
-            record = orjson.loads(line)
+            records = list(map(orjson.loads, raws))
+            plain = all(map(dict.__instancecheck__, records)) and (
+                max(map(len, raws)) <= MAX_RECORD_BYTES
+            )
         except orjson.JSONDecodeError:
-            if line.strip():
-                problem = "malformed_json" if is_utf8(line) else "invalid_utf8"
-                yield maker.broken(number, offset, line, problem)
-            continue
-        if not isinstance(record, dict):
-            yield maker.broken(number, offset, line, "not_an_object")
-            continue
-        if not maker.known:
-            maker.known = list(record)
-        yield maker.row(number, offset, line, lambda key, at=record: lookup(at, key))
-
-
-def csv_rows(
-    lines: Iterable[tuple[int, bytes]], maker: RowMaker, delimiter: str
-) -> Iterator[Row]:
-    """Yields a row for each CSV record behind the header (RFC 4180 quoting).
-
-    A quote that is never closed costs its own line only: the lines that it would
-    have swallowed are read again.
-    """
-    source = _CsvLines(lines)
-    header: list[str] | None = None
-    while True:
-        fields, problem = source.next_record(delimiter)
-        number, offset, raw, utf8 = source.take()
-        if fields is None and problem is None:
-            return
-        if len(fields or "") < 2 and not raw.strip():  # tabs may be empty fields
-            continue
-        if header is None and problem is None:
-            header = fields
-            maker.header(header)
-            position = {name: i for i, name in reversed(list(enumerate(header)))}
-            continue
-        if problem is None and not utf8:
-            problem = "invalid_utf8"
-        if problem is None and len(fields) != len(header):
-            problem = "wrong_field_count"
-        if problem is not None:
-            yield maker.broken(number, offset, raw, problem)
-            continue
-
-        def get(column, fields=fields, position=position):
-            if column not in position:
-                return MISSING
-            return fields[position[column]] or None
-
-        yield maker.row(number, offset, raw, get)
-
-
-def parquet_rows(
-    file: pq.ParquetFile, start: int, stop: int, maker: RowMaker
-) -> Iterator[Row]:
-    """Yields a row for each record of some row groups; an offset is not known."""
-    names = file.schema_arrow.names
-    maker.header(names)
-    wanted = {column for column, _ in maker._mapped if column}
-    columns = [n for n in names if any(w == n or w.startswith(n + ".") for w in wanted)]
-    number = 0
-    groups = list(range(start, stop))
-    for batch in file.iter_batches(4096, row_groups=groups, columns=columns):
-        for record in _records(batch):
-            number += 1
-            if record is None:
-                yield maker.broken(number, None, None, "unreadable_value")
+            plain = False
+        offsets = [offset for offset, _ in chunk]
+        if not plain:
+            rows = [
+                (number, offset, line, *_json_record(line, rules))
+                for number, offset, line in zip(numbers, offsets, raws, strict=True)
+                if line.strip()
+            ]
+            if not rows:
                 continue
-            yield maker.row(number, None, None, lambda key, at=record: lookup(at, key))
+            numbers, offsets, raws, records, problems, repairs = map(
+                list, zip(*rows, strict=True)
+            )
+        yield Records(
+            list(numbers),
+            offsets,
+            raws,
+            list(problems),
+            list(repairs),
+            lambda column, at=records: _of_objects(at, column),
+            next((list(record) for record in records if record), []),
+            header=False,
+        )
 
 
-class _CsvLines:
-    """Feeds lines to a CSV parser and remembers those of the current record."""
+def parquet_records(file: pq.ParquetFile, start: int, stop: int, wanted: set[str]):
+    """Yields the records of some row groups; an offset is not known.
 
-    def __init__(self, lines: Iterable[tuple[int, bytes]]):
-        self._lines = enumerate(lines, 1)
-        self._again: deque = deque()
-        self._record: list[tuple[int, int, bytes]] = []
-        self._parser = None
-
-    def next_record(self, delimiter: str) -> tuple[list[str] | None, str | None]:
-        """Returns (fields, problem); both None behind the last record."""
-        if self._parser is None:
-            self._parser = csv.reader(self._feed(), delimiter=delimiter, strict=True)
-        try:
-            return next(self._parser), None
-        except StopIteration:
-            return None, None
-        except csv.Error:
-            self._parser = None
-            self._again.extendleft(reversed(self._record[1:]))
-            del self._record[1:]
-            return None, "malformed_csv"
-
-    def take(self) -> tuple[int, int, bytes, bool]:
-        """Returns line number, offset, bytes and soundness of the record's lines."""
-        if not self._record:
-            return 0, 0, b"", True
-        number, offset, _ = self._record[0]
-        raw = b"\n".join(line for _, _, line in self._record)
-        self._record = []
-        return number, offset, raw, is_utf8(raw)
-
-    def _feed(self) -> Iterator[str]:
-        size = 0
-        while True:
-            if not self._record:
-                size = 0
-            if self._again:
-                item = self._again.popleft()
-            else:
-                number, (offset, line) = next(self._lines, (0, (0, None)))
-                if line is None:
-                    return
-                if offset == 0:
-                    line = line.removeprefix(_BOM)
-                item = (number, offset, line)
-            self._record.append(item)
-            size += len(item[2])
-            if len(self._record) > _MAX_RECORD_LINES or size > MAX_RECORD_BYTES:
-                raise csv.Error("a quote is never closed")
-            yield item[2].decode("utf-8", errors="replace") + "\n"
-
-
-def _records(batch: pa.RecordBatch) -> list[dict | None]:
-    """A batch's records; None for one with a value that Python can't hold.
-
-    Such as a string that isn't UTF-8, or a date behind the year 9999.
+    Args:
+      file: an open Parquet file.
+      start: first row group.
+      stop: the row group behind the last one.
+      wanted: names of the columns to read.
     """
+    names = file.schema_arrow.names
+    columns = [n for n in names if any(w == n or w.startswith(n + ".") for w in wanted)]
+    first = 1
+    for batch in file.iter_batches(
+        AT_ONCE, row_groups=list(range(start, stop)), columns=columns
+    ):
+        rows = batch.num_rows
+        yield Records(
+            list(range(first, first + rows)),
+            [None] * rows,
+            [None] * rows,
+            [None] * rows,
+            [None] * rows,
+            lambda column, at=batch: _of_batch(at, column),
+            names,
+            header=True,
+        )
+        first += rows
+
+
+def _chunks(lines: Iterable[tuple[int, bytes]]):
+    """Yields (number of the first line, [(offset, line)]), some thousands at once."""
+    chunk: list[tuple[int, bytes]] = []
+    size, first = 0, 1
+    for item in lines:
+        chunk.append(item)
+        size += len(item[1])
+        if len(chunk) == AT_ONCE or size > MAX_RECORD_BYTES:
+            yield first, chunk
+            first += len(chunk)
+            chunk, size = [], 0
+    if chunk:
+        yield first, chunk
+
+
+def _json_record(
+    line: bytes, rules: RecordRules
+) -> tuple[dict | None, str | None, str | None]:
+    """Parses one line by itself: (object, problem, repair)."""
+    repair = None
+    if len(line) > MAX_RECORD_BYTES:
+        return None, "record_too_long", None
+    if not is_utf8(line):
+        repair = "invalid_utf8"
+        if rules.action(repair) == "reject":
+            return None, repair, None
+        line = line.decode("utf-8", errors="replace").encode()
     try:
-        return batch.to_pylist()
-    except (ValueError, OverflowError):
-        if batch.num_rows == 1:
-            return [None]
-    half = batch.num_rows // 2
-    return _records(batch.slice(0, half)) + _records(batch.slice(half))
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        mended = _mended_surrogates(line)
+        if mended is None:
+            return None, "malformed_json", None
+        if rules.action("lone_surrogates") == "reject":
+            return None, "lone_surrogates", None
+        record, repair = mended, "lone_surrogates"
+    if not isinstance(record, dict):
+        return None, "not_an_object", None
+    return record, None, repair
+
+
+def _mended_surrogates(line: bytes) -> Any:
+    r"""Parses JSON whose only fault is escapes such as `\ud83d` without their pair."""
+    try:
+        return orjson.loads(
+            json.dumps(without_lone_surrogates(json.loads(line)), allow_nan=False)
+        )
+    except (ValueError, RecursionError):
+        return None
+
+
+def _of_objects(records: list[dict | None], column: str) -> list:
+    if "." not in column:
+        return [MISSING if r is None else r.get(column, MISSING) for r in records]
+    return [MISSING if r is None else lookup(r, column) for r in records]
+
+
+def _of_batch(batch: pa.RecordBatch, column: str) -> list | pa.Array:
+    names = batch.schema.names
+    if column in names:
+        array = batch.column(names.index(column))
+        kind = array.type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            try:
+                array.validate(full=True)  # pyarrow takes any bytes for a string
+                return array.cast(pa.string())
+            except pa.ArrowException:
+                pass
+        return python_values(array)
+    top = next((n for n in names if column.startswith(n + ".")), None)
+    if top is None:
+        return [MISSING] * batch.num_rows
+    nested = python_values(batch.column(names.index(top)))
+    return [
+        value if value is UNREADABLE else lookup({top: value}, column)
+        for value in nested
+    ]

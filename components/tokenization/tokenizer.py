@@ -10,7 +10,7 @@ import pyarrow as pa
 import sentencepiece
 
 from reviewbeam.components.common.errors import UserError
-from reviewbeam.components.common.job_configs import TextRules
+from reviewbeam.components.common.corpus_config import TextRules
 
 # XLM-R's ids are SentencePiece's plus one, with fairseq's four in front
 # (Conneau et al. 2020, "Unsupervised Cross-lingual Representation Learning").

@@ -1,21 +1,26 @@
 """Opens a dataset for training and refuses what can't be trained on."""
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from reviewbeam.components.common.artifacts import read_manifest
 from reviewbeam.components.common.config import check_config
+from reviewbeam.components.common.corpus_config import TextRules
 from reviewbeam.components.common.encoder_directory import EncoderDirectory
 from reviewbeam.components.common.errors import UserError, listing
-from reviewbeam.components.common.job_configs import (
-    LabelRules,
-    SplitRules,
-    TextRules,
-    TrainConfig,
-)
+from reviewbeam.components.common.job_configs import TrainConfig
+from reviewbeam.components.common.prepare_config import LabelRules, SplitRules
 
 SPLITS = ("train", "validation", "test")
+# Types of labels that prepare knows -> what to do instead.
+_UNSUPPORTED = {
+    "ordinal": "Prepare the corpus again with labels.type=multiclass: the names stay, "
+    "their order then means nothing.",
+    "multilabel": "Prepare the corpus again with labels.type=multiclass and a label "
+    "column that holds one name, or with labels.type=binary once for each name.",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +35,8 @@ class Dataset:
       split: how examples were divided.
       vocabulary_sha256: of the vocabulary they were tokenized with.
       splits: the manifest's description of each split.
+      augmented: its description of the examples made of the train split's; None
+        without any.
     """
 
     path: Path
@@ -39,14 +46,25 @@ class Dataset:
     split: SplitRules
     vocabulary_sha256: str
     splits: dict[str, Any]
+    augmented: dict[str, Any] | None = None
 
     def statistics(self) -> dict[str, Any]:
         """Returns the counts of each split, for the model's metadata."""
         keys = ("examples", "tokens", "labels", "languages")
         return {
             name: {key: described[key] for key in keys if key in described}
-            for name, described in self.splits.items()
+            for name, described in self._described().items()
         }
+
+    def training_labels(self) -> dict[str, int]:
+        """Returns how many examples of each label are trained on, augmented or not."""
+        augmented = self.augmented["labels"] if self.augmented else {}
+        return dict(Counter(self.splits["train"]["labels"]) + Counter(augmented))
+
+    def _described(self) -> dict[str, dict[str, Any]]:
+        """The splits, and the augmented examples beside them."""
+        augmented = {"augmented": self.augmented} if self.augmented else {}
+        return self.splits | augmented
 
 
 def open_dataset(path: Path) -> Dataset:
@@ -66,10 +84,11 @@ def open_dataset(path: Path) -> Dataset:
             split=check_config(SplitRules, manifest["split"], origin),
             vocabulary_sha256=manifest["vocabulary_sha256"],
             splits={name: manifest["splits"][name] for name in SPLITS},
+            augmented=manifest.get("augmented"),
         )
     except KeyError as error:
         raise UserError(f"{origin} has no {error}. Run prepare again.") from None
-    for name, described in dataset.splits.items():
+    for name, described in dataset._described().items():
         unknown = sorted(set(described["labels"]) - set(dataset.labels.names))
         if unknown:
             raise UserError(
@@ -89,6 +108,11 @@ def check_trainable(
       UserError: says what doesn't fit and what to do.
     """
     where = f"The dataset {str(dataset.path)!r}"
+    if dataset.labels.type in _UNSUPPORTED:
+        raise UserError(
+            f"{where} has labels of the type {dataset.labels.type!r}; train supports "
+            f"'binary' and 'multiclass'. {_UNSUPPORTED[dataset.labels.type]}"
+        )
     if dataset.vocabulary_sha256 != encoder.vocabulary_sha256:
         raise UserError(
             f"{where} was tokenized with another vocabulary (SHA-256 "

@@ -89,6 +89,18 @@ def read_split(
     return split
 
 
+def join(first: Split, second: Split) -> Split:
+    """Returns the rows of a split and, behind them, those of another."""
+    return Split(
+        token_ids=np.concatenate([first.token_ids, second.token_ids]),
+        row_splits=np.concatenate(
+            [first.row_splits, first.row_splits[-1] + second.row_splits[1:]]
+        ),
+        labels=np.concatenate([first.labels, second.labels]),
+        ids=pa.chunked_array(first.ids.chunks + second.ids.chunks, pa.large_binary()),
+    )
+
+
 def batches(split: Split, plan: BatchPlan) -> tf.data.Dataset:
     """Feeds the batches of a plan.
 

@@ -14,7 +14,8 @@ import keras
 import keras_hub
 import numpy as np
 
-from reviewbeam.components.common.job_configs import LabelRules, ModelConfig
+from reviewbeam.components.common.job_configs import ModelConfig
+from reviewbeam.components.common.prepare_config import LabelRules
 
 TOKEN_IDS = "token_ids"
 PADDING_MASK = "padding_mask"

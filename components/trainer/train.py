@@ -47,7 +47,7 @@ from reviewbeam.components.trainer.export import (
     copy_for_export,
     export_model,
 )
-from reviewbeam.components.trainer.input import read_split
+from reviewbeam.components.trainer.input import join, read_split
 from reviewbeam.components.trainer.loop import Outcome, fit
 from reviewbeam.components.trainer.model import (
     build_classifier,
@@ -129,7 +129,12 @@ def _train_into(
         name: read_split(data.path, name, data.splits[name], data.labels.names)
         for name in ("train", "validation")
     }
-    counts = data.splits["train"]["labels"]
+    if data.augmented:
+        extra = read_split(data.path, "augmented", data.augmented, data.labels.names)
+        splits["train"] = join(splits["train"], extra)
+    # Of what is trained on: short texts have fewer copies that differ, so the copies
+    # of some classes are more than those of others.
+    counts = data.training_labels()
     weights = class_weights(config.training.class_weights, data.labels.names, counts)
     absent = absent_classes(data.labels.names, counts)
     if absent:

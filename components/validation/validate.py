@@ -16,11 +16,8 @@ from reviewbeam.components.common.columns import (
     to_bytes,
 )
 from reviewbeam.components.common.filesystems import write_atomically
-from reviewbeam.components.validation.rules import (
-    ReviewRules,
-    count_labels,
-    count_rules,
-)
+from reviewbeam.components.validation.labels import count_labels
+from reviewbeam.components.validation.rules import ReviewRules
 
 # What the reader of a reject sees: places in the file, not in a slice of it.
 PUBLISHED_REJECTS = pa.schema([field for field in REJECTS if field.name != "slice"])
@@ -31,8 +28,9 @@ class ValidateReviews(beam.PTransform):
     """Rows as they were read -> usable reviews, rejects and their counts.
 
     Returns the collections `reviews` and `rejects` (RecordBatches), `outcomes`
-    (((file, `rejected.<rule>`), rows)) and `labels` ((label value, rows), of usable
-    rows and of those with an unknown label).
+    (((file, outcome), rows)) and `labels` ((label value, rows), of usable rows and of
+    those with an unknown label). An outcome is `rejected.<rule>`, EXCLUDED, or, of
+    rows that go on, `repaired.<rule>` or `allowed.<rule>`.
     """
 
     rules: ReviewRules
@@ -51,17 +49,16 @@ class _Validate(beam.DoFn):
         self._rules = rules
 
     def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
-        reviews, rejects = self._rules.apply(batch)
-        if rejects.num_rows:
-            file = rejects.column("file")[0].as_py()
-            yield beam.pvalue.TaggedOutput("rejects", rejects)
-            for rule, count in count_rules(rejects).items():
-                outcome = ((file, f"rejected.{rule}"), count)
-                yield beam.pvalue.TaggedOutput("outcomes", outcome)
-        for label in count_labels(reviews, rejects).items():
+        checked = self._rules.apply(batch)
+        file = batch.column("file")[0].as_py()
+        for outcome in checked.outcomes().items():
+            yield beam.pvalue.TaggedOutput("outcomes", ((file, outcome[0]), outcome[1]))
+        for label in count_labels(checked.reviews, checked.rejects).items():
             yield beam.pvalue.TaggedOutput("labels", label)
-        if reviews.num_rows:
-            yield reviews
+        if checked.rejects.num_rows:
+            yield beam.pvalue.TaggedOutput("rejects", checked.rejects)
+        if checked.reviews.num_rows:
+            yield checked.reviews
 
 
 @dataclasses.dataclass

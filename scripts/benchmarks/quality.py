@@ -30,9 +30,9 @@ from reviewbeam.components.common.encoder_directory import open_encoder
 from reviewbeam.components.common.job_configs import (
     EvaluateConfig,
     ModelConfig,
-    PrepareConfig,
     TrainConfig,
 )
+from reviewbeam.components.common.prepare_config import PrepareConfig
 from reviewbeam.components.examples.keys import normalized_text
 from reviewbeam.components.ingestion.files import find_files, slice_file
 from reviewbeam.components.ingestion.read import SliceReader

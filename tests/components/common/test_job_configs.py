@@ -1,16 +1,17 @@
 import pytest
 
 from reviewbeam.components.common.config import check_config, load_config
-from reviewbeam.components.common.errors import UserError
-from reviewbeam.components.common.job_configs import (
+from reviewbeam.components.common.corpus_config import (
     CorpusConfig,
+    RecordRules,
+    TextRules,
+)
+from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.job_configs import ScoreConfig, TrainingConfig
+from reviewbeam.components.common.prepare_config import (
     LabelRules,
     PrepareConfig,
-    RecordRules,
-    ScoreConfig,
     SplitRules,
-    TextRules,
-    TrainingConfig,
 )
 
 CLASSES = ["negative", "neutral", "positive"]

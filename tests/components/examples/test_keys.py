@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reviewbeam.components.common.job_configs import SplitRules
+from reviewbeam.components.common.prepare_config import SplitRules
 from reviewbeam.components.examples.keys import (
     KEY_TYPE,
     SPLITS,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reviewbeam.components.common.job_configs import DuplicateRules, SplitRules
+from reviewbeam.components.common.prepare_config import DuplicateRules, SplitRules
 from reviewbeam.components.examples.keys import split_of, text_keys
 from reviewbeam.components.examples.settle import settle
 

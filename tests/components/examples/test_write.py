@@ -12,7 +12,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
 from reviewbeam.components.common.coders import register_record_batch_coder
-from reviewbeam.components.common.job_configs import LabelRules, PrepareConfig
+from reviewbeam.components.common.prepare_config import LabelRules, PrepareConfig
 from reviewbeam.components.examples.keys import SPLITS, normalized_text
 from reviewbeam.components.examples.shards import read_shard
 from reviewbeam.components.examples.write import ShardInfo, WriteExamples

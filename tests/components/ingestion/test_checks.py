@@ -4,12 +4,9 @@ import gzip
 import pytest
 import zstandard
 
+from reviewbeam.components.common.corpus_config import CorpusConfig
 from reviewbeam.components.common.errors import UserError
-from reviewbeam.components.common.job_configs import (
-    CorpusConfig,
-    LabelRules,
-    PrepareConfig,
-)
+from reviewbeam.components.common.prepare_config import LabelRules, PrepareConfig
 from reviewbeam.components.ingestion.checks import (
     check_columns,
     check_magic,

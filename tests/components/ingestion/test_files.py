@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reviewbeam.components.common.corpus_config import CorpusConfig
 from reviewbeam.components.common.errors import UserError
-from reviewbeam.components.common.job_configs import CorpusConfig
 from reviewbeam.components.ingestion.files import CorpusFile, find_files, slice_file
 from reviewbeam.components.ingestion.lines import DamagedFileError
 

@@ -14,8 +14,8 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from reviewbeam.components.common.coders import register_record_batch_coder
 from reviewbeam.components.common.columns import concat_batches, review_schema
+from reviewbeam.components.common.corpus_config import CorpusConfig
 from reviewbeam.components.common.errors import UserError
-from reviewbeam.components.common.job_configs import CorpusConfig
 from reviewbeam.components.ingestion import read, records
 from reviewbeam.components.ingestion.files import find_files, slice_file
 from reviewbeam.components.ingestion.read import (

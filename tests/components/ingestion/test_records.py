@@ -10,11 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reviewbeam.components.common.job_configs import (
-    CorpusConfig,
-    LabelRules,
-    PrepareConfig,
-)
+from reviewbeam.components.common.corpus_config import CorpusConfig
+from reviewbeam.components.common.prepare_config import LabelRules, PrepareConfig
 from reviewbeam.components.ingestion import records
 from reviewbeam.components.ingestion.lines import read_lines
 from reviewbeam.components.ingestion.records import (

@@ -4,7 +4,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
 from reviewbeam.components.common.coders import register_record_batch_coder
-from reviewbeam.components.common.job_configs import TextRules
+from reviewbeam.components.common.corpus_config import TextRules
 from reviewbeam.components.tokenization.tokenize import TokenizeReviews
 from reviewbeam.components.tokenization.tokenizer import Tokenizer
 

@@ -44,14 +44,17 @@ def write_dataset(
     Args:
       directory: where to.
       encoder: whose vocabulary the dataset claims.
-      splits: rows of (token_ids, label) by split; those left out are empty.
+      splits: rows of (token_ids, label) by split; those left out are empty. Of
+        "augmented", the manifest has an entry beside the splits, or None.
       names: the classes.
       shards: of each split; the last one may be empty.
       manifest: replaces top-level entries.
     """
     directory.mkdir(parents=True)
     described = {}
-    for split in ("train", "validation", "test"):
+    for split in ("train", "validation", "test", "augmented"):
+        if split == "augmented" and split not in splits:
+            continue
         rows = list(splits.get(split, ()))
         parts = [rows[i :: shards - 1] for i in range(shards - 1)] + [[]]
         entries, number = [], 0
@@ -87,6 +90,7 @@ def write_dataset(
         "text": {"max_tokens": 64},
         "split": {},
         "vocabulary_sha256": hashlib.sha256(vocabulary).hexdigest(),
+        "augmented": described.pop("augmented", None),
         "splits": described,
     } | manifest
     (directory / "manifest.json").write_text(json.dumps(contents))

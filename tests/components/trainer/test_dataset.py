@@ -35,6 +35,40 @@ def test_statistics_are_those_of_the_manifest(tiny_encoder, tmp_path):
     assert "shards" not in statistics["train"]
 
 
+def test_augmented_examples_stand_beside_the_splits(tiny_encoder, tmp_path):
+    rows = [([0, 5, 2], 1), ([0, 6, 7, 2], 1), ([0, 8, 2], 2)]
+    splits = ROWS | {"augmented": rows}
+    dataset = open_dataset(write_dataset(tmp_path / "dataset", tiny_encoder, splits))
+    assert set(dataset.splits) == {"train", "validation", "test"}
+    assert dataset.augmented["examples"] == 3
+    statistics = dataset.statistics()
+    assert statistics["augmented"] == {
+        "examples": 3,
+        "tokens": 10,
+        "labels": {"neutral": 2, "positive": 1},
+        "languages": {"en": 3},
+    }
+    assert statistics["train"]["examples"] == 20
+    train = dataset.splits["train"]["labels"]
+    assert dataset.training_labels() == {
+        "negative": train["negative"],
+        "neutral": train["neutral"] + 2,
+        "positive": train["positive"] + 1,
+    }
+
+
+def test_no_augmented_examples(tiny_encoder, tmp_path):
+    path = write_dataset(tmp_path / "dataset", tiny_encoder, ROWS)
+    manifest = json.loads((path / "manifest.json").read_text())
+    assert manifest["augmented"] is None
+    before = open_dataset(path)
+    assert "augmented" not in before.statistics()
+    assert before.training_labels() == before.splits["train"]["labels"]
+    del manifest["augmented"]  # as in a dataset of an earlier release
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    assert open_dataset(path) == before
+
+
 def test_another_vocabulary(check):
     with pytest.raises(UserError, match="tokenized with another vocabulary"):
         check(vocabulary_sha256="0" * 64)
@@ -87,6 +121,29 @@ def test_labels_that_don_t_fit_their_type(check):
     labels = {"type": "binary", "names": ["a", "b", "c"], "mapping": {}}
     with pytest.raises(UserError, match="binary takes exactly two names"):
         check(labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("type_", "instead"),
+    [
+        ("ordinal", "labels.type=multiclass: the names stay"),
+        ("multilabel", "labels.type=binary once for each name"),
+    ],
+)
+def test_types_of_labels_that_can_t_be_trained_yet(check, type_, instead):
+    labels = {"type": type_, "names": ["negative", "neutral", "positive"]}
+    with pytest.raises(UserError) as error:
+        check(labels=labels)
+    assert f"{type_!r}; train supports 'binary' and 'multiclass'" in str(error.value)
+    assert instead in str(error.value)
+
+
+def test_counts_of_augmented_labels_that_are_not_among_the_names(check):
+    rows = [([0, 5, 2], 0), ([0, 5, 2], 2)]
+    labels = {"type": "binary", "names": ["negative", "positive"], "mapping": {}}
+    splits = {"train": rows, "validation": rows, "augmented": [([0, 5, 2], 1)]}
+    with pytest.raises(UserError, match="in the augmented split .*: 'neutral'"):
+        check(splits, labels=labels)
 
 
 def test_counts_of_labels_that_are_not_among_the_names(check):

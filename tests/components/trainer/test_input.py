@@ -5,7 +5,7 @@ import pytest
 
 from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.trainer.batches import plan_batches
-from reviewbeam.components.trainer.input import PAD, batches, read_split
+from reviewbeam.components.trainer.input import PAD, batches, join, read_split
 from tests.components.trainer.datasets import NAMES, make_rows, write_dataset
 
 ROWS = [([0, 5, 6, 2], 2), ([0, 7, 2], 0), ([0, 2], 1), ([0, 8, 9, 10, 2], 2)]
@@ -39,6 +39,27 @@ def test_a_split_without_examples_is_empty(small):
     split = read_split(small, "test", described, NAMES)
     assert len(split) == 0
     assert split.row_splits.tolist() == [0]
+
+
+def test_joined_rows_keep_their_order(tiny_encoder, tmp_path):
+    more = [([0, 11, 2], 1), ([0, 12, 13, 2], 0)]
+    splits = {"train": ROWS, "augmented": more}
+    path = write_dataset(tmp_path / "both", tiny_encoder, splits)
+    manifest = json.loads((path / "manifest.json").read_text())
+    train = read_split(path, "train", manifest["splits"]["train"], NAMES)
+    extra = read_split(path, "augmented", manifest["augmented"], NAMES)
+    both = join(train, extra)
+    assert both.token_ids.tolist() == [*train.token_ids, 0, 11, 2, 0, 12, 13, 2]
+    assert (both.token_ids.dtype, both.row_splits.dtype) == (np.int32, np.int64)
+    assert both.lengths.tolist() == [4, 2, 3, 5, 3, 4]
+    assert both.labels.tolist() == [2, 1, 0, 2, 1, 0]
+    assert both.example_ids(np.arange(3, 6)) == [
+        "train-3",
+        "augmented-0",
+        "augmented-1",
+    ]
+    empty = read_split(path, "test", manifest["splits"]["test"], NAMES)
+    assert join(train, empty).row_splits.tolist() == train.row_splits.tolist()
 
 
 def test_batches_are_the_rows_of_the_plan_padded(dataset):

@@ -2,7 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from reviewbeam.components.common.job_configs import LabelRules, ModelConfig
+from reviewbeam.components.common.job_configs import ModelConfig
+from reviewbeam.components.common.prepare_config import LabelRules
 from reviewbeam.components.trainer.model import (
     build_classifier,
     load_backbone,

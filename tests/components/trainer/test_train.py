@@ -310,6 +310,35 @@ def test_files_that_disagree_are_not_published(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_augmented_examples_are_trained_on_with_the_others(
+    make_config, tiny_encoder, train_quietly, tmp_path
+):
+    # The same rows, once all in the train split, once some of them augmented.
+    rows, validation = make_rows(90, seed=1), make_rows(20, seed=2)
+    splits = {"train": rows[:60], "augmented": rows[60:], "validation": validation}
+    config = make_config(epochs=1, class_weights="balanced")
+    divided = write_dataset(tmp_path / "divided", tiny_encoder, splits, shards=2)
+    train_quietly(config, divided, tmp_path / "model")
+    whole = write_dataset(
+        tmp_path / "whole",
+        tiny_encoder,
+        {"train": rows, "validation": validation},
+        shards=2,
+    )
+    train_quietly(config, whole, tmp_path / "of-whole")
+    found, expected = (
+        open_model(str(tmp_path / name)).metadata for name in ("model", "of-whole")
+    )
+    # Both shards hold the rows in the same order, so batches and weights are equal.
+    assert found.weights_sha256 == expected.weights_sha256
+    assert found.class_weights == expected.class_weights
+    statistics = found.training_statistics
+    assert statistics["train"]["examples"] == 60
+    assert statistics["augmented"]["examples"] == 30
+    assert statistics["validation"]["examples"] == 20
+    assert "augmented" not in expected.training_statistics
+
+
 def test_a_class_without_training_examples_is_told(
     make_config, tiny_encoder, tmp_path, capsys
 ):

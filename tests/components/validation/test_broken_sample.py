@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-from reviewbeam.components.common.job_configs import (
-    CorpusConfig,
-    LabelRules,
-    RecordRules,
-)
+from reviewbeam.components.common.corpus_config import CorpusConfig, RecordRules
+from reviewbeam.components.common.prepare_config import LabelRules
 from reviewbeam.components.ingestion.files import find_files, slice_file
 from reviewbeam.components.ingestion.read import SliceReader
 from reviewbeam.components.validation.rules import ReviewRules

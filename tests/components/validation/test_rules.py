@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reviewbeam.components.common.columns import REJECTS, review_schema
-from reviewbeam.components.common.job_configs import LabelRules, RecordRules
+from reviewbeam.components.common.corpus_config import RecordRules
+from reviewbeam.components.common.prepare_config import LabelRules
 from reviewbeam.components.validation.rules import (
     ReviewRules,
     class_indices,

@@ -8,17 +8,19 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from reviewbeam.components.common.coders import register_record_batch_coder
 from reviewbeam.components.common.errors import UserError
-from reviewbeam.components.common.job_configs import SchemaRules
+from reviewbeam.components.common.prepare_config import SchemaRules
 from reviewbeam.components.examples.encode import as_lists
 from reviewbeam.components.validation.statistics import (
     Anomaly,
     GenerateStatistics,
     all_examples,
     check_anomaly_kinds,
+    features_by_name,
     find_anomalies,
     infer_schema,
     is_fatal,
     load_schema,
+    value_counts,
     write_schema,
 )
 
@@ -147,20 +149,115 @@ def test_finds_anomalies(statistics):
     schema = infer_schema(statistics)
     (labels,) = [domain for domain in schema.string_domain if domain.name == "label"]
     labels.value.remove("good")
-    (tokens,) = [feature for feature in schema.feature if feature.name == "tokens"]
-    tokens.int_domain.max = 10
+    features = {feature.name: feature for feature in schema.feature}
+    features["tokens"].int_domain.max = 10
+    features["share"].float_domain.min = 0.5
+    features["language"].presence.min_fraction = 0.9
     schema.feature.add(name="stars", type=schema_pb2.INT).presence.min_fraction = 1
+    places = {
+        ("label", "good"): "f row 2",
+        ("tokens", "max"): "f row 3",
+        ("share", "min"): "f row 4",
+        ("language", ""): "f row 5",
+    }
+    tokens, share = np.asarray(COLUMNS["tokens"]), np.asarray(COLUMNS["share"])
 
-    found = find_anomalies(statistics, schema)
-    assert [(anomaly.feature, anomaly.kind) for anomaly in found] == [
-        ("label", "ENUM_TYPE_UNEXPECTED_STRING_VALUES"),
-        ("stars", "SCHEMA_MISSING_COLUMN"),
-        ("tokens", "INT_TYPE_BIG_INT"),
+    found = find_anomalies(statistics, schema, places)
+    assert [
+        (item.feature, item.kind, item.figure, item.threshold, item.example)
+        for item in found
+    ] == [
+        ("label", "ENUM_TYPE_UNEXPECTED_STRING_VALUES", 80 / 120, 0, "f row 2"),
+        ("language", "FEATURE_TYPE_LOW_FRACTION_PRESENT", 0.75, 0.9, "f row 5"),
+        ("share", "FLOAT_TYPE_SMALL_FLOAT", share.min(), 0.5, "f row 4"),
+        ("stars", "SCHEMA_MISSING_COLUMN", None, None, None),
+        ("tokens", "INT_TYPE_BIG_INT", tokens.max(), 10, "f row 3"),
     ]
-    assert "good" in found[0].description
     assert str(found[0]) == (
-        f"label: {found[0].description} (ENUM_TYPE_UNEXPECTED_STRING_VALUES)"
+        "label: values outside the domain: 'good'; found 0.666667, allowed 0; "
+        "for example f row 2 (ENUM_TYPE_UNEXPECTED_STRING_VALUES)"
     )
+    assert [item.example for item in find_anomalies(statistics, schema)] == [None] * 5
+
+
+def test_the_share_outside_a_domain_that_a_schema_allows(statistics):
+    schema = infer_schema(statistics)
+    (language,) = [f for f in schema.feature if f.name == "language"]
+    language.ClearField("domain")
+    language.string_domain.value.append("fr")
+    language.distribution_constraints.min_domain_mass = 0.5
+
+    (found,) = find_anomalies(statistics, schema, {("language", "de"): "f row 1"})
+    assert found.description == "values outside the domain: 'de'"
+    assert (found.figure, found.threshold) == (pytest.approx(60 / 90), 0.5)
+    assert found.example == "f row 1"
+    language.distribution_constraints.min_domain_mass = 0.3
+    assert find_anomalies(statistics, schema) == []
+
+
+def test_a_drift_comparator_alone_is_no_anomaly(statistics):
+    schema = infer_schema(statistics)
+    for feature in schema.feature:
+        feature.drift_comparator.infinity_norm.threshold = 0
+
+    assert find_anomalies(statistics, schema) == []
+
+
+def test_constraints_on_the_dataset_count_too(statistics):
+    schema = infer_schema(statistics)
+    schema.dataset_constraints.min_examples_count = 121
+
+    (found,) = find_anomalies(statistics, schema)
+    assert (found.feature, found.kind) == ("dataset", "DATASET_LOW_NUM_EXAMPLES")
+
+
+def test_an_inferred_schema_leaves_room_for_the_next_corpus(statistics):
+    features = {feature.name: feature for feature in infer_schema(statistics).feature}
+
+    # 0.75 less 0.05 less 1 / sqrt(120), which is 0.09
+    assert features["language"].presence.min_fraction == pytest.approx(0.60)
+    assert features["language"].presence.min_count == 0
+    assert features["split"].presence.min_fraction == 1
+    assert features["tokens"].presence.min_fraction == 1
+    assert features["tokens"].int_domain.min == 0
+    assert not features["tokens"].int_domain.HasField("max")
+    share = features["share"].float_domain
+    assert (share.min, share.max) == (0, 1)
+
+
+def test_many_names_still_make_a_domain(tmp_path):
+    names = [f"c{number:03d}" for number in range(300)]
+    columns = {"split": pa.array(["train"] * 300), "label": pa.array(names)}
+    schema = infer_schema(_generate([_features(columns)], tmp_path / "statistics.pb"))
+
+    (domain,) = [domain for domain in schema.string_domain if domain.name == "label"]
+    assert sorted(domain.value) == names
+
+
+def test_columns_that_tell_places_are_no_features(tmp_path):
+    features = _features()
+    columns = dict(zip(features.schema.names, features.columns, strict=True)) | {
+        "file": pa.array(["f"] * ROWS),
+        "slice": pa.array([0] * ROWS),
+        "row": pa.array(range(ROWS)),
+    }
+    batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+    found = _generate([batch], tmp_path / "statistics.pb")
+
+    assert set(features_by_name(found)) == set(COLUMNS)
+
+
+def test_several_labels_a_row(tmp_path):
+    labels = pa.array([[b"a", b"b"], None, [b"b"], [b"a"]] * 30, pa.list_(pa.binary()))
+    split = as_lists(pa.array(["train"] * 120))
+    batch = pa.RecordBatch.from_arrays([split, labels], names=["split", "label"])
+    statistics = _generate([batch], tmp_path / "statistics.pb")
+
+    assert value_counts(features_by_name(statistics)["label"]) == {"a": 60, "b": 60}
+    schema = infer_schema(statistics)
+    (label,) = [feature for feature in schema.feature if feature.name == "label"]
+    assert label.presence.min_fraction == pytest.approx(0.60)
+    assert find_anomalies(statistics, schema) == []
 
 
 def test_kinds_of_anomalies():

@@ -13,7 +13,7 @@ from reviewbeam.components.common.columns import (
     parquet_bytes,
     review_schema,
 )
-from reviewbeam.components.common.job_configs import RecordRules
+from reviewbeam.components.common.corpus_config import RecordRules
 from reviewbeam.components.validation.rules import ReviewRules
 from reviewbeam.components.validation.validate import (
     PUBLISHED_REJECTS,

@@ -1,0 +1,180 @@
+"""Usable reviews to examples: the only shuffle of rows in `prepare`."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from reviewbeam.components.common.columns import (
+    ORIGIN,
+    REJECTS,
+    concat_batches,
+    from_bytes,
+    raw_of_values,
+    with_columns,
+    without_columns,
+)
+from reviewbeam.components.common.prepare_config import PrepareConfig
+from reviewbeam.components.examples import conflicts
+from reviewbeam.components.examples.keys import key_numbers, text_keys
+from reviewbeam.components.examples.settle import settle
+from reviewbeam.components.examples.splits import needs_groups
+
+Partitioned = tuple[int, bytes]
+
+
+@dataclasses.dataclass
+class MakeExamples(beam.PTransform):
+    """Usable reviews -> examples without tokens.
+
+    Returns `examples` ((partition, RecordBatch as `settle` gives it)), `outcomes`
+    (((file, outcome), reviews)), `rejects` (RecordBatches) and `conflicts` ((number
+    of texts whose labels disagree, the fields of some LabelConflicts)).
+    """
+
+    config: PrepareConfig
+    partitions: int
+
+    def expand(self, reviews: beam.PCollection[pa.RecordBatch]):
+        """Shuffles reviews by the hash of their normalised text."""
+        config, partitions = self.config, self.partitions
+        keyed = reviews | "AddTextKeys" >> beam.Map(_with_text_keys)
+        latest = _latest(keyed) if config.split.time_column else None
+        arriving = [keyed | "PartitionByText" >> beam.FlatMap(_by_text, partitions)]
+        outcomes = []
+        if config.columns.id:
+            found = (
+                keyed
+                | "FactsById" >> beam.FlatMap(conflicts.facts, "id", partitions)
+                # (partition of the id, facts)
+                | "GroupByIds" >> beam.GroupByKey()
+                | "FindRepeatedIds"
+                >> beam.ParDo(_FindRepeatedIds(config, partitions)).with_outputs(
+                    "outcomes", main="notices"
+                )
+            )
+            arriving.append(found.notices)
+            outcomes.append(found.outcomes)
+        if needs_groups(config.split):
+            arriving.append(
+                keyed
+                | "FactsByGroup" >> beam.FlatMap(conflicts.facts, "group", partitions)
+                # (partition of the group, facts)
+                | "GroupByGroups" >> beam.GroupByKey()
+                | "FindGroupConflicts"
+                >> beam.ParDo(_FindGroupConflicts(config, partitions), latest)
+            )
+        settled = (
+            tuple(arriving)
+            | "FlattenArriving" >> beam.Flatten()
+            # (partition of the text, reviews or notices)
+            | "GroupByPartition" >> beam.GroupByKey()
+            | "SettlePartition"
+            >> beam.ParDo(_Settle(config), latest).with_outputs(
+                "outcomes", "rejects", "conflicts", main="examples"
+            )
+        )
+        return {
+            "examples": settled.examples,
+            "outcomes": (*outcomes, settled.outcomes)
+            | "FlattenFates" >> beam.Flatten(),
+            "rejects": settled.rejects,
+            "conflicts": settled.conflicts,
+        }
+
+
+def _with_text_keys(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return with_columns(batch, text_key=text_keys(batch.column("text")))
+
+
+def _by_text(batch: pa.RecordBatch, partitions: int) -> Iterator[Partitioned]:
+    numbers = key_numbers(batch.column("text_key"))[:, 0]
+    yield from conflicts.partitioned(batch, numbers, partitions)
+
+
+def _latest(reviews: beam.PCollection[pa.RecordBatch]) -> beam.pvalue.AsSingleton:
+    latest = (
+        reviews
+        | "LatestOfBatch"
+        >> beam.Map(lambda batch: pc.max(batch.column("time")).as_py())
+        | "LatestOfAll" >> beam.CombineGlobally(max).without_defaults()
+    )
+    return beam.pvalue.AsSingleton(latest, default_value=None)
+
+
+class _FindRepeatedIds(beam.DoFn):
+    def __init__(self, config: PrepareConfig, partitions: int):
+        self._action = config.rules.action(conflicts.ID_REPEATED)
+        self._partitions = partitions
+
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
+        found = conflicts.repeated_ids(element[1])
+        if self._action == "reject":
+            yield from conflicts.notices(found, conflicts.ID_REPEATED, self._partitions)
+            return
+        outcome = f"allowed.{conflicts.ID_REPEATED}"
+        for item in conflicts.count_files(found, outcome).items():
+            yield beam.pvalue.TaggedOutput("outcomes", item)
+
+
+class _FindGroupConflicts(beam.DoFn):
+    def __init__(self, config: PrepareConfig, partitions: int):
+        self._rules = config.split
+        self._partitions = partitions
+
+    def process(
+        self, element: tuple[int, Iterable[bytes]], latest: str | None
+    ) -> Iterator[Partitioned]:
+        found = conflicts.group_conflicts(element[1], self._rules, latest)
+        yield from conflicts.notices(found, conflicts.GROUP_CONFLICT, self._partitions)
+
+
+class _Settle(beam.DoFn):
+    def __init__(self, config: PrepareConfig):
+        self._config = config
+
+    def process(
+        self, element: tuple[int, Iterable[bytes]], latest: str | None
+    ) -> Iterator[Any]:
+        partition, compressed = element
+        arrived = [from_bytes(data) for data in compressed]
+        told = [batch for batch in arrived if conflicts.is_notice(batch)]
+        batches = [batch for batch in arrived if not conflicts.is_notice(batch)]
+        reviews = concat_batches(batches, batches[0].schema)
+        reviews, taken = conflicts.apply_notices(reviews, told)
+        settled = settle(reviews, self._config, latest)
+        outcomes = settled.outcomes
+        for fate, rows in taken.items():
+            outcome = f"rejected.{fate}" if fate == conflicts.ID_REPEATED else fate
+            outcomes += conflicts.count_files(rows, outcome)
+            if fate == conflicts.ID_REPEATED:
+                yield from self._rejects(rows)
+        for outcome in sorted(outcomes.items()):
+            yield beam.pvalue.TaggedOutput("outcomes", outcome)
+        if settled.conflicts:
+            some = [dataclasses.asdict(c) for c in settled.shown_conflicts]
+            yield beam.pvalue.TaggedOutput("conflicts", (settled.conflicts, some))
+        if settled.examples.num_rows:
+            yield (
+                partition,
+                without_columns(settled.examples, "text_key", "given_split"),
+            )
+
+    def _rejects(self, rows: pa.RecordBatch) -> Iterator[Any]:
+        keep_raw = self._config.rejects.keep_raw
+        for file in rows.column("file").unique().to_pylist():
+            mine = rows.filter(pc.equal(rows.column("file"), file))
+            nothing = [None] * mine.num_rows
+            rejects = pa.RecordBatch.from_arrays(
+                [
+                    *(mine.column(field.name) for field in ORIGIN),
+                    pa.array([conflicts.ID_REPEATED] * mine.num_rows),
+                    pa.array(nothing, pa.string()),
+                    pa.array(raw_of_values(mine) if keep_raw else nothing, pa.binary()),
+                ],
+                schema=REJECTS,
+            )
+            yield beam.pvalue.TaggedOutput("rejects", rejects)

@@ -1,0 +1,285 @@
+"""How far a dataset's statistics are from an earlier dataset's."""
+
+import dataclasses
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import tensorflow_data_validation as tfdv
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+
+from reviewbeam.components.common.artifacts import read_manifest
+from reviewbeam.components.common.errors import UserError, listing, nearest
+from reviewbeam.components.common.prepare_config import DriftRules
+from reviewbeam.components.validation.places import MISSING, Key
+from reviewbeam.components.validation.statistics import (
+    Anomaly,
+    features_by_name,
+    is_category,
+    value_counts,
+)
+
+_STATISTICS = "statistics.tfrecord"
+# Set by the config and by how often texts are repeated, rather than by what reviews
+# are like: measured only if the config or the schema names them.
+_LEFT_OUT = ("split", "count")
+_NO_VALUE = "(none)"  # a missing category, as a value of its own
+_KINDS = {
+    "L_INFTY": "COMPARATOR_L_INFTY_HIGH",
+    "JENSEN_SHANNON_DIVERGENCE": "COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH",
+    "NORMALIZED_ABSOLUTE_DIFFERENCE": "COMPARATOR_NORMALIZED_ABSOLUTE_DIFFERENCE_HIGH",
+}
+_MEASURES = {
+    "L_INFTY": "largest difference of a value's share (L-infinity)",
+    "JENSEN_SHANNON_DIVERGENCE": "Jensen-Shannon divergence",
+    "NORMALIZED_ABSOLUTE_DIFFERENCE": "normalized absolute difference",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Drift:
+    """The distance of a feature from its baseline."""
+
+    feature: str
+    measure: str  # TFDV's name of it: L_INFTY or JENSEN_SHANNON_DIVERGENCE
+    figure: float  # 0 to 1
+    threshold: float  # the config's and what chance adds, or the schema's
+    value: str | None = None  # the category that differs most, if beyond the threshold
+
+
+def load_baseline(
+    path: str | os.PathLike,
+) -> statistics_pb2.DatasetFeatureStatisticsList:
+    """Reads the statistics of an earlier dataset.
+
+    Raises:
+      UserError: it is no dataset, or has no statistics.
+    """
+    read_manifest(path, "dataset")
+    file = Path(path) / _STATISTICS
+    try:
+        statistics = tfdv.load_statistics(os.fspath(file))
+    except Exception as error:  # a missing or damaged file, in many types
+        raise UserError(
+            f"baseline {os.fspath(path)!r}: its {_STATISTICS} can't be read "
+            f"({type(error).__name__}). Prepare that dataset again."
+        ) from None
+    if not features_by_name(statistics):
+        raise UserError(
+            f"baseline {os.fspath(path)!r} has statistics of no example. Name another "
+            "dataset, or none."
+        )
+    return statistics
+
+
+def measure_drift(
+    statistics: statistics_pb2.DatasetFeatureStatisticsList,
+    baseline: statistics_pb2.DatasetFeatureStatisticsList,
+    rules: DriftRules,
+    schema: schema_pb2.Schema,
+) -> list[Drift]:
+    """Measures all features that both datasets have, with TFDV's comparators.
+
+    Numbers are counted between the baseline's quantiles first. The bins of equal
+    width that TFDV would compare follow each dataset's maximum: one long review moves
+    them all, and two halves of a corpus differ by more than 0.1. A missing category
+    counts as a value of its own.
+
+    Args:
+      statistics: of the dataset; only those of all its examples are compared.
+      baseline: of the earlier one.
+      rules: thresholds. What two samples of one corpus differ by on average is added,
+        so that small ones don't raise an alarm.
+      schema: of the dataset. A drift comparator in it goes before the rules, as it is.
+
+    Returns:
+      The distances in order of features, whatever the thresholds.
+
+    Raises:
+      UserError: `rules.features` names a feature that the dataset doesn't have.
+    """
+    now, before = features_by_name(statistics), features_by_name(baseline)
+    for name in rules.features:
+        if name not in now:
+            raise UserError(
+                f"schema_rules.drift.features names {name!r}, which is no feature"
+                f"{nearest(name, now)}. Use some of: {listing(sorted(now))}."
+            )
+    own = {f.name: f for f in schema.feature if f.HasField("drift_comparator")}
+    comparators = schema_pb2.Schema()
+    counted, counted_before = _Counted(), _Counted()
+    for name in sorted(now.keys() & before.keys()):
+        named = name in own or name in rules.features
+        if now[name].type != before[name].type or (name in _LEFT_OUT and not named):
+            continue
+        category = is_category(now[name])
+        count = _count_values if category else _count_numbers
+        counts, counts_before = count(now[name], before[name])
+        rows, rows_before = sum(counts.values()), sum(counts_before.values())
+        if not rows or not rows_before:
+            continue
+        counted.add(name, counts, category)
+        counted_before.add(name, counts_before, category)
+        feature = comparators.feature.add(
+            name=name, type=schema_pb2.BYTES if category else schema_pb2.FLOAT
+        )
+        if name in own:
+            feature.drift_comparator.CopyFrom(own[name].drift_comparator)
+            continue
+        limit = rules.features.get(
+            name, rules.categories if category else rules.numbers
+        )
+        scatter = 1 / rows + 1 / rows_before
+        if category:
+            comparator = feature.drift_comparator.infinity_norm
+            chance = math.sqrt(scatter)  # two standard deviations of a share at most
+        else:
+            comparator = feature.drift_comparator.jensen_shannon_divergence
+            # The mean of the divergence's chi-squared distribution.
+            chance = (len(counts) - 1) * scatter / (8 * math.log(2))
+        comparator.threshold = min(1.0, limit + chance)
+    return _compare(counted, counted_before, comparators)
+
+
+def drift_anomalies(
+    drifts: Sequence[Drift], places: Mapping[Key, str] | None = None
+) -> list[Anomaly]:
+    """Returns the distances beyond their thresholds as anomalies.
+
+    Args:
+      drifts: from `measure_drift`.
+      places: an example's place for each value, as `place_texts` gives them.
+    """
+    return [
+        Anomaly(
+            feature=drift.feature,
+            kind=_KINDS[drift.measure],
+            description=_describe(drift),
+            figure=drift.figure,
+            threshold=drift.threshold,
+            example=_example(drift, places or {}),
+        )
+        for drift in drifts
+        if drift.figure > drift.threshold
+    ]
+
+
+class _Counted:
+    """Statistics that hold a histogram of each feature, and nothing else."""
+
+    def __init__(self):
+        self.statistics = statistics_pb2.DatasetFeatureStatisticsList()
+        self._dataset = self.statistics.datasets.add()
+
+    def add(self, name: str, counts: Mapping[str, float], category: bool) -> None:
+        """Adds a feature: a category's values, or bins of equal number and order."""
+        rows = sum(counts.values())
+        self._dataset.num_examples = max(self._dataset.num_examples, round(rows))
+        feature = self._dataset.features.add()
+        feature.path.step.append(name)
+        if category:
+            feature.type = statistics_pb2.FeatureNameStatistics.STRING
+            stats = feature.string_stats
+            for label, count in counts.items():
+                stats.rank_histogram.buckets.add(label=label, sample_count=count)
+        else:
+            feature.type = statistics_pb2.FeatureNameStatistics.FLOAT
+            stats = feature.num_stats
+            histogram = stats.histograms.add(type=statistics_pb2.Histogram.STANDARD)
+            for i, count in enumerate(counts.values()):
+                histogram.buckets.add(low_value=i, high_value=i + 1, sample_count=count)
+        common = stats.common_stats
+        common.num_non_missing = common.tot_num_values = round(rows)
+        common.min_num_values = common.max_num_values = 1
+
+
+def _compare(
+    counted: _Counted, counted_before: _Counted, comparators: schema_pb2.Schema
+) -> list[Drift]:
+    found = tfdv.validate_statistics(
+        counted.statistics, comparators, previous_statistics=counted_before.statistics
+    )
+    names = anomalies_pb2.DriftSkewInfo.Measurement.Type
+    return sorted(
+        (
+            Drift(
+                feature=info.path.step[0],
+                measure=names.Name(measurement.type),
+                figure=measurement.value,
+                threshold=measurement.threshold,
+                value=_most_different(found.anomaly_info, info.path.step[0]),
+            )
+            for info in found.drift_skew_info
+            for measurement in info.drift_measurements
+        ),
+        key=lambda drift: (drift.feature, drift.measure),
+    )
+
+
+def _most_different(anomaly_info, name: str) -> str | None:
+    """Finds the value that TFDV names in the description of an L-infinity distance."""
+    for reason in anomaly_info[name].reason if name in anomaly_info else ():
+        match = re.search(r"value with maximum difference is: (.+)", reason.description)
+        if match:
+            return match[1]
+    return None
+
+
+def _count_values(
+    now: statistics_pb2.FeatureNameStatistics,
+    before: statistics_pb2.FeatureNameStatistics,
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Returns how often each value occurs in both; a missing one is `(none)`."""
+    both = []
+    for feature in (now, before):
+        counts = value_counts(feature)
+        missing = feature.string_stats.common_stats.num_missing
+        both.append(counts | ({_NO_VALUE: missing} if missing else {}))
+    return tuple(both)
+
+
+def _count_numbers(
+    now: statistics_pb2.FeatureNameStatistics,
+    before: statistics_pb2.FeatureNameStatistics,
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Counts both between the baseline's quantiles, the last of them open-ended."""
+    # Without the maximum: how far a tail reaches is chance, and little lies there.
+    edges = {bucket.high_value for bucket in list(_quantiles(before))[:-1]}
+    limits = [*sorted(edges), math.inf]
+    both = []
+    for feature in (now, before):
+        below = [_count_up_to(edge, feature) for edge in limits]
+        steps = zip(below, [0.0, *below], strict=False)
+        both.append({str(i): max(0.0, a - b) for i, (a, b) in enumerate(steps)})
+    return tuple(both)
+
+
+def _quantiles(feature: statistics_pb2.FeatureNameStatistics):
+    for histogram in feature.num_stats.histograms:
+        if histogram.type == statistics_pb2.Histogram.QUANTILES:
+            return histogram.buckets
+    return ()
+
+
+def _count_up_to(edge: float, feature: statistics_pb2.FeatureNameStatistics) -> float:
+    """Estimates how many values are not above an edge."""
+    total = 0.0
+    for bucket in _quantiles(feature):
+        if bucket.high_value <= edge:
+            total += bucket.sample_count
+        elif bucket.low_value < edge:  # values are taken as spread evenly
+            width = bucket.high_value - bucket.low_value
+            total += bucket.sample_count * (edge - bucket.low_value) / width
+    return total
+
+
+def _describe(drift: Drift) -> str:
+    text = f"drift from the baseline, {_MEASURES[drift.measure]}"
+    return text if drift.value is None else f"{text}, most of all {drift.value!r}"
+
+
+def _example(drift: Drift, places: Mapping[Key, str]) -> str | None:
+    which = MISSING if drift.value == _NO_VALUE else drift.value
+    return None if which is None else places.get((drift.feature, which))

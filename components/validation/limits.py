@@ -1,0 +1,36 @@
+"""How many rejects a job puts up with."""
+
+from collections import Counter
+from typing import Any
+
+from reviewbeam.components.common.corpus_config import RecordRules
+
+
+def reject_problems(rules: RecordRules, inputs: list[dict[str, Any]]) -> list[str]:
+    """Returns why there are too many rejects, in all or in a file.
+
+    Args:
+      rules: with `max_reject_fraction` and `max_reject_fraction_per_file`.
+      inputs: of each file its name, `rows` and `rejected` (rule -> rows).
+    """
+    problems = []
+    rows = sum(item["rows"] for item in inputs)
+    rejected = sum((Counter(item["rejected"]) for item in inputs), Counter())
+    allowed = rules.max_reject_fraction
+    if rejected.total() > allowed * rows:
+        problems.append(
+            f"{rejected.total()} of {rows} rows are rejects "
+            f"({rejected.total() / rows:.1%}); rules.max_reject_fraction allows "
+            f"{allowed:.1%}. By rule: {dict(rejected.most_common())}."
+        )
+    allowed = rules.max_reject_fraction_per_file
+    for item in inputs:
+        mine = Counter(item["rejected"])
+        if mine.total() > allowed * item["rows"]:
+            problems.append(
+                f"{item['file']}: {mine.total()} of {item['rows']} rows are rejects "
+                f"({mine.total() / item['rows']:.1%}); "
+                f"rules.max_reject_fraction_per_file allows {allowed:.1%}. By rule: "
+                f"{dict(mine.most_common())}."
+            )
+    return problems

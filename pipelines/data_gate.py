@@ -1,0 +1,85 @@
+"""The gate of `prepare`: what stops a dataset, and what is kept then."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow_data_validation as tfdv
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+
+from reviewbeam.components.common import artifacts
+from reviewbeam.components.common.errors import DataGateError
+from reviewbeam.components.common.prepare_config import PrepareConfig, SchemaRules
+from reviewbeam.components.validation import statistics as stats
+from reviewbeam.components.validation.drift import (
+    Drift,
+    drift_anomalies,
+    measure_drift,
+)
+from reviewbeam.components.validation.limits import reject_problems
+from reviewbeam.components.validation.places import Key
+
+
+def check_statistics(
+    path: Path,
+    rules: SchemaRules,
+    baseline: statistics_pb2.DatasetFeatureStatisticsList | None,
+    places: Mapping[Key, str],
+) -> tuple[schema_pb2.Schema, list[stats.Anomaly], list[Drift]]:
+    """Holds the statistics of a dataset against its schema and its baseline.
+
+    Args:
+      path: of the statistics.
+      rules: the schema, and how far the baseline may be.
+      baseline: statistics of an earlier dataset.
+      places: an example's place for each value.
+
+    Returns:
+      The schema (the reviewed one, or else one inferred from these statistics), what
+      it or the baseline doesn't allow, and all distances from the baseline.
+    """
+    statistics = tfdv.load_statistics(os.fspath(path))
+    if rules.schema_file is None:
+        schema = stats.infer_schema(statistics)
+    else:
+        schema = stats.load_schema(rules.schema_file)
+    drift = []
+    if baseline is not None:
+        drift = measure_drift(statistics, baseline, rules.drift, schema)
+    anomalies = stats.find_anomalies(statistics, schema, places)
+    return schema, anomalies + drift_anomalies(drift, places), drift
+
+
+def pass_gate(
+    config: PrepareConfig,
+    described: dict[str, Any],
+    anomalies: list[stats.Anomaly],
+    report: Path,
+) -> None:
+    """Stops a dataset that the config doesn't allow.
+
+    Args:
+      config: with the limits.
+      described: what the manifest would say; goes into the report then.
+      anomalies: in its statistics.
+      report: the file to write then.
+
+    Raises:
+      DataGateError: lists every reason.
+    """
+    problems = reject_problems(config.rules, described["inputs"])
+    problems += [
+        f"{anomaly}; schema_rules.fatal stops on it."
+        for anomaly in anomalies
+        if stats.is_fatal(anomaly, config.schema_rules)
+    ]
+    if not problems:
+        return
+    artifacts.write_json(report, described | {"problems": problems})
+    raise DataGateError(
+        "The data gate stopped this dataset; nothing was published:\n"
+        + "\n".join(f"  - {problem}" for problem in problems)
+        + "\nThe report, the rejects and the statistics are beside the output, in the "
+        "folder whose name ends in .failed."
+    )
