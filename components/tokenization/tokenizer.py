@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import sentencepiece
 
-from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.common.corpus_config import TextRules
+from reviewbeam.components.common.errors import UserError
 
 # XLM-R's ids are SentencePiece's plus one, with fairseq's four in front
 # (Conneau et al. 2020, "Unsupervised Cross-lingual Representation Learning").

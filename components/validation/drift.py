@@ -246,7 +246,11 @@ def _count_numbers(
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Counts both between the baseline's quantiles, the last of them open-ended."""
     # Without the maximum: how far a tail reaches is chance, and little lies there.
-    edges = {bucket.high_value for bucket in list(_quantiles(before))[:-1]}
+    buckets = list(_quantiles(before))
+    edges = {bucket.high_value for bucket in buckets[:-1]}
+    if buckets and buckets[0].low_value == buckets[0].high_value:
+        # Many have the least value: what is below it is not like them.
+        edges.add(math.nextafter(buckets[0].low_value, -math.inf))
     limits = [*sorted(edges), math.inf]
     both = []
     for feature in (now, before):

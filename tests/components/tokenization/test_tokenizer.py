@@ -10,8 +10,8 @@ import sentencepiece
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reviewbeam.components.common.corpus_config import TextRules
 from reviewbeam.components.common.errors import UserError
-from reviewbeam.components.common.job_configs import TextRules
 from reviewbeam.components.tokenization import tokenizer
 from reviewbeam.components.tokenization.tokenizer import (
     BEGIN_ID,
