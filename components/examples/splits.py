@@ -28,10 +28,8 @@ def own_ranks(
     """
     ranks = _by_hash(reviews, rules)
     if rules.time_column:
-        latest_time = datetime.datetime.fromisoformat(latest)
-        first = latest_time - datetime.timedelta(days=rules.test_days)
         in_test = pc.greater(
-            reviews.column("time"), first.isoformat(timespec="seconds")
+            reviews.column("time"), _last_of_training(latest, rules.test_days)
         )
         ranks[np.asarray(in_test)] = TEST
     elif rules.column:
@@ -47,6 +45,16 @@ def own_ranks(
 def needs_groups(rules: SplitRules) -> bool:
     """Tells whether reviews of one group can be meant for different splits."""
     return bool(rules.group_by and (rules.time_column or rules.column))
+
+
+def _last_of_training(latest: str, test_days: float) -> str:
+    """Returns the last time that isn't within so many days of the latest one."""
+    latest_time = datetime.datetime.fromisoformat(latest)
+    try:
+        last = latest_time - datetime.timedelta(days=test_days)
+    except OverflowError:  # more days than there are dates
+        return ""
+    return last.isoformat(timespec="seconds")
 
 
 def _by_hash(reviews: pa.RecordBatch, rules: SplitRules) -> np.ndarray:

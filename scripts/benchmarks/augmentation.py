@@ -83,9 +83,9 @@ def main() -> None:
     config = load_config(PrepareConfig, arguments.config, arguments.set)
     config = config.model_copy(update={"input": tuple(arguments.corpus)})
     training = load_config(TrainConfig, arguments.train_config, arguments.train_set)
-    # The smaller numbers of reviews are drawn anew for each seed, out of the largest.
-    most = max(rows for rows, _ in arguments.sizes)
-    learned, tested = divide(distinct_reviews(config), arguments.language, most)
+    # Each seed draws its reviews from the same pool, so that the test stays the same.
+    reviews = distinct_reviews(config)
+    learned, tested = divide(reviews, arguments.language, arguments.pool)
     tested = _at_most(tested, arguments.most_tested)
     cells = [
         Cell(rows, copies, variant, seed)
@@ -98,7 +98,8 @@ def main() -> None:
         "prepare": config.model_dump(mode="json"),
         "train": training.model_dump(mode="json"),
         "language": arguments.language,
-        "rows": [len(learned), len(tested)],
+        "pool": arguments.pool,
+        "most_tested": arguments.most_tested,
     }
     _prepare(config, tested, work / "test", {})
     finished, spent, cost_spent = {}, 0.0, 0.0
@@ -266,6 +267,9 @@ def _arguments() -> argparse.Namespace:
         default=[(300, 4), (3000, 1)],
         metavar="ROWS:COPIES",
         help="reviews to learn from, and copies of each",
+    )
+    parser.add_argument(
+        "--pool", type=int, default=3000, help="reviews that the sizes are drawn from"
     )
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
