@@ -30,6 +30,7 @@ from reviewbeam.components.validation.validate import ValidateReviews, WriteReje
 
 STATISTICS = "statistics.tfrecord"
 REJECTS = "rejects"
+_BATCH_ROWS = 16_384  # of a partition some dozens at least, so that they compress well
 # What workers tell the launcher, each in a file of JSON below the work folder.
 TOLD = ("summaries", "outcomes", "labels", "conflicts", "places", "shards")
 
@@ -73,7 +74,7 @@ class PrepareGraph:
         read = (
             pipeline
             | "ListSlices" >> beam.Create(self.slices)
-            | "ReadReviews" >> ReadReviews(self.config)
+            | "ReadReviews" >> ReadReviews(self.config, _BATCH_ROWS)
         )
         checked = read.reviews | "ValidateReviews" >> ValidateReviews(self.rules)
         made = checked.reviews | "MakeExamples" >> MakeExamples(

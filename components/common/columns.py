@@ -4,6 +4,7 @@ import io
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 # Where a row comes from. Rows are counted within a slice of a file, because no
@@ -92,15 +93,25 @@ def without_columns(batch: pa.RecordBatch, *names: str) -> pa.RecordBatch:
     return select_columns(batch, [n for n in batch.schema.names if n not in names])
 
 
-def value_columns(batch: pa.RecordBatch) -> list[str]:
-    """Returns the names of the columns that hold what the corpus said of a review."""
-    return [n for n in batch.schema.names if n in VALUES or n.startswith(KEEP_PREFIX)]
+def is_value(name: str) -> bool:
+    """Tells whether a column holds what the corpus said of a review."""
+    return name in VALUES or name.startswith(KEEP_PREFIX)
 
 
 def raw_of_values(batch: pa.RecordBatch) -> list[bytes]:
     """Returns what stands for records in rejects where their bytes are not known."""
-    rows = select_columns(batch, value_columns(batch)).to_pylist()
+    values = [name for name in batch.schema.names if is_value(name)]
+    rows = select_columns(batch, values).to_pylist()
     return [orjson.dumps(row)[:RAW_BYTES] for row in rows]
+
+
+def raw_records(batch: pa.RecordBatch) -> pa.Array:
+    """Returns the start of each record, of its values where its bytes are not known."""
+    raw = batch.column("raw")
+    known = [record and record[:RAW_BYTES] for record in raw.to_pylist()]
+    missing = pc.is_null(raw)
+    told = pa.array(raw_of_values(batch.filter(missing)), pa.binary())
+    return pc.replace_with_mask(pa.array(known, pa.binary()), missing, told)
 
 
 def parquet_bytes(table: pa.Table) -> bytes:

@@ -90,6 +90,8 @@ class SplitRules(Config):
             raise ValueError("time_column and test_days need each other")
         if self.test is not None and (self.column or self.time_column):
             raise ValueError("test is a share by hash; column or time_column tells it")
+        if self.column and "train" not in self.values.values():
+            raise ValueError("values names no split train: nothing to train on")
         if self.validation + self.test_share >= 1:
             raise ValueError("validation and test together leave nothing to train on")
         return self

@@ -84,12 +84,18 @@ def staged_output(
 
     Raises:
       BusyError: another run builds the same output, or just has.
-      UserError: the staging folder is someone else's, or can't be written.
+      UserError: the staging folder or `OUTPUT.failed` is someone else's, or they
+        can't be written.
     """
     output = output.absolute()
     staging = output.with_name(output.name + ".staged")
     replaced = output.with_name(f".{output.name}.replaced")
     failed = output.with_name(output.name + FAILED)
+    if evidence and _is_there(failed) and not _is_evidence(failed, evidence):
+        raise UserError(
+            f"{str(failed)!r} is needed for what a data gate stops, and holds files "
+            "that reviewbeam did not leave there. Move it, or choose another --output."
+        )
     make_folder(staging)
     with folder_lock(staging):
         leftovers = {name for name in os.listdir(staging) if name[0] != "."}
@@ -118,14 +124,14 @@ def staged_output(
             _recover(output, replaced)
             if evidence and isinstance(error, DataGateError):
                 _clear(staging, keep={*evidence, RUN_FILE})
-                _remove_ours(failed)
+                _remove_evidence(failed, evidence)
                 os.rename(staging, failed)
             else:
                 _clear(staging)
                 os.rmdir(staging)
             raise
         shutil.rmtree(replaced, ignore_errors=True)
-        _remove_ours(failed)
+        _remove_evidence(failed, evidence)
 
 
 @dataclasses.dataclass
@@ -211,10 +217,23 @@ def _clear(folder: Path, keep: Collection[str] = ()) -> None:
             entry.unlink()
 
 
-def _remove_ours(folder: Path) -> None:
-    """Removes a folder that a run of ours made."""
-    if (folder / RUN_FILE).exists():
+def _remove_evidence(folder: Path, evidence: Collection[str]) -> None:
+    if _is_evidence(folder, evidence):
         shutil.rmtree(folder)
+
+
+def _is_evidence(folder: Path, evidence: Collection[str]) -> bool:
+    """Tells whether a folder holds what a stopped run left, and nothing else."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    names = set(os.listdir(folder))
+    return RUN_FILE in names and names <= {*evidence, RUN_FILE}
+
+
+def _is_there(folder: Path) -> bool:
+    """Tells whether something stands where a folder is needed."""
+    empty = folder.is_dir() and not folder.is_symlink() and not os.listdir(folder)
+    return os.path.lexists(folder) and not empty
 
 
 def _recover(output: Path, replaced: Path) -> None:

@@ -13,8 +13,8 @@ _EMOJI = (
 )
 # Digits, punctuation, symbols, controls.
 _NO_LETTER = r"[^\p{L}\p{M}\p{Z}\s]"
-# Like BCP 47's; `\z`, because RE2's `$` may stand before a last line break.
-_LANGUAGE_CODE = r"^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*\z"
+# Like BCP 47's.
+_LANGUAGE_CODE = r"^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*$"
 _LANGUAGE_CHARACTERS = 20
 _OTHER_LANGUAGE = "other"
 _ORIGIN = ("file", "slice", "row")

@@ -1,4 +1,4 @@
-"""Reviews to tf.Examples, and to the features that describe them."""
+"""Reviews to tf.Examples, and back."""
 
 import numpy as np
 import pyarrow as pa
@@ -72,31 +72,6 @@ def decode_examples(records: list[bytes]) -> pa.RecordBatch:
             "language": _values(lists.get("language"), len(records), pa.string()),
         }
     return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
-
-
-def describe(examples: pa.RecordBatch, label_names: tuple[str, ...]) -> pa.RecordBatch:
-    """Returns what statistics are made of: all that can be told about a text.
-
-    The text itself stays out: TFDV counts the top values of every string.
-    """
-    text, tokens = examples.column("text"), examples.column("tokens")
-    unknown = pc.divide(
-        examples.column("unknown_tokens").cast(pa.float32()), tokens.cast(pa.float32())
-    )
-    names = pa.array(label_names, pa.string())
-    columns = {
-        "split": examples.column("split"),
-        "label": names.take(examples.column("label_index")),
-        "language": examples.column("language"),
-        "characters": pc.utf8_length(text).cast(pa.int64()),
-        "tokens": tokens.cast(pa.int64()),
-        "unknown_token_share": unknown,
-        "truncated": examples.column("truncated").cast(pa.int64()),
-        "count": examples.column("count"),
-    }
-    return pa.RecordBatch.from_arrays(
-        [as_lists(column) for column in columns.values()], names=list(columns)
-    )
 
 
 def as_lists(column: pa.Array) -> pa.ListArray:

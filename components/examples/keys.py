@@ -1,5 +1,6 @@
 """Hashes that decide where an example goes: the same everywhere, every time."""
 
+import functools
 import hashlib
 import unicodedata
 
@@ -46,5 +47,6 @@ def share_of(value: bytes, salt: str) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
+@functools.lru_cache(8)
 def _salt(salt: str) -> bytes:
     return hashlib.blake2b(salt.encode(), digest_size=16).digest()

@@ -13,7 +13,7 @@ from reviewbeam.components.common.columns import (
     REJECTS,
     concat_batches,
     from_bytes,
-    raw_of_values,
+    raw_records,
     with_columns,
     without_columns,
 )
@@ -41,7 +41,7 @@ class MakeExamples(beam.PTransform):
     def expand(self, reviews: beam.PCollection[pa.RecordBatch]):
         """Shuffles reviews by the hash of their normalised text."""
         config, partitions = self.config, self.partitions
-        keyed = reviews | "AddTextKeys" >> beam.Map(_with_text_keys)
+        keyed = reviews | "AddKeys" >> beam.Map(_with_keys)
         latest = _latest(keyed) if config.split.time_column else None
         arriving = [keyed | "PartitionByText" >> beam.FlatMap(_by_text, partitions)]
         outcomes = []
@@ -86,8 +86,11 @@ class MakeExamples(beam.PTransform):
         }
 
 
-def _with_text_keys(batch: pa.RecordBatch) -> pa.RecordBatch:
-    return with_columns(batch, text_key=text_keys(batch.column("text")))
+def _with_keys(batch: pa.RecordBatch) -> pa.RecordBatch:
+    group = batch.column("group")
+    # An empty name is none: those without one are no group.
+    named = pc.if_else(pc.equal(group, ""), pa.scalar(None, pa.string()), group)
+    return with_columns(batch, group=named, text_key=text_keys(batch.column("text")))
 
 
 def _by_text(batch: pa.RecordBatch, partitions: int) -> Iterator[Partitioned]:
@@ -165,6 +168,8 @@ class _Settle(beam.DoFn):
 
     def _rejects(self, rows: pa.RecordBatch) -> Iterator[Any]:
         keep_raw = self._config.rejects.keep_raw
+        unknown = pa.nulls(rows.num_rows, pa.binary())  # the records are far away
+        rows = with_columns(rows, raw=unknown)
         for file in rows.column("file").unique().to_pylist():
             mine = rows.filter(pc.equal(rows.column("file"), file))
             nothing = [None] * mine.num_rows
@@ -173,7 +178,7 @@ class _Settle(beam.DoFn):
                     *(mine.column(field.name) for field in ORIGIN),
                     pa.array([conflicts.ID_REPEATED] * mine.num_rows),
                     pa.array(nothing, pa.string()),
-                    pa.array(raw_of_values(mine) if keep_raw else nothing, pa.binary()),
+                    raw_records(mine) if keep_raw else mine.column("raw"),
                 ],
                 schema=REJECTS,
             )

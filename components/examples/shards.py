@@ -6,6 +6,7 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import google_crc32c
 
@@ -21,15 +22,26 @@ def shard_name(split: str, partition: int, partitions: int) -> str:
     return f"{split}-{partition:05d}-of-{partitions:05d}.tfrecord.gz"
 
 
-def write_shard(path: str, records: Iterable[bytes]) -> str:
+def write_shard(path: str, batches: Iterable[list[bytes]]) -> str:
     """Writes records as a gzip TFRecord file, by rename.
 
+    Args:
+      path: of the file.
+      batches: the records, some thousands at once: while they are compressed, the
+        next ones can be made.
+
     Returns:
-      The SHA-256 of the file's bytes: the same records give the same one.
+      The SHA-256 of the file's bytes: the same records give the same one, however
+      they are batched.
     """
-    packed = gzip.compress(
-        b"".join(map(_framed, records)), compresslevel=_GZIP_LEVEL, mtime=0
-    )
+    compressor = zlib.compressobj(_GZIP_LEVEL, wbits=31)
+    with ThreadPoolExecutor(1) as pool:
+        parts = [
+            pool.submit(compressor.compress, b"".join(map(_framed, records)))
+            for records in batches
+        ]
+        parts.append(pool.submit(compressor.flush))
+    packed = b"".join(part.result() for part in parts)
     write_atomically(path, packed)
     return hashlib.sha256(packed).hexdigest()
 
@@ -50,11 +62,12 @@ def read_shard(path: str) -> list[bytes]:
         while place < len(data):
             (length,) = struct.unpack_from("<Q", data, place)
             record = data[place + 12 : place + 12 + length]
-            found = data[place : place + 12], data[place + 12 + length :][:4]
+            end = place + 16 + length
+            found = data[place : place + 12], data[end - 4 : end]
             if found != (_head(length), _masked_crc(record)):
                 raise ValueError("a checksum is wrong")
             records.append(record)
-            place += 16 + length
+            place = end
     except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
         raise UserError(f"{path} is no sound TFRecord file: {error}.") from None
     return records

@@ -2,17 +2,19 @@
 
 import dataclasses
 import posixpath
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from reviewbeam.components.common.prepare_config import PrepareConfig
 from reviewbeam.components.examples.encode import encode_examples
 from reviewbeam.components.examples.shards import shard_name, write_shard
+
+_ROWS = 16_384  # encoded while those before are compressed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +63,15 @@ class _WritePartition(beam.DoFn):
         for split in splits.unique().to_pylist():
             chosen = examples.filter(pc.equal(splits, split))
             name = shard_name(split, partition, self._partitions)
-            records = encode_examples(chosen, len(self._config.labels.names))
-            digest = write_shard(posixpath.join(self._directory, name), records)
+            digest = write_shard(
+                posixpath.join(self._directory, name), self._encoded(chosen)
+            )
             yield self._describe(split, name, digest, chosen)
+
+    def _encoded(self, examples: pa.RecordBatch) -> Iterator[list[bytes]]:
+        for start in range(0, examples.num_rows, _ROWS):
+            some = examples.slice(start, _ROWS)
+            yield encode_examples(some, len(self._config.labels.names))
 
     def _describe(
         self, split: str, name: str, digest: str, examples: pa.RecordBatch
@@ -90,8 +98,13 @@ def _count_labels(
     if pa.types.is_list(index.type):
         languages = languages.take(pc.list_parent_indices(index))
         index = index.flatten()
-    pairs = Counter(zip(languages.to_pylist(), index.to_pylist(), strict=True))
-    counts: dict[str, dict[str, int]] = {}
-    for (language, label), rows in sorted(pairs.items()):
-        counts.setdefault(language, {})[names[label]] = rows
-    return counts
+    coded = languages.dictionary_encode()
+    pairs = np.asarray(coded.indices).astype(np.int64) * len(names) + np.asarray(index)
+    found = np.bincount(pairs, minlength=len(coded.dictionary) * len(names))
+    table = found.reshape(-1, len(names)).tolist()
+    return {
+        language: {name: n for name, n in zip(names, counts, strict=True) if n}
+        for language, counts in sorted(
+            zip(coded.dictionary.to_pylist(), table, strict=True)
+        )
+    }

@@ -48,7 +48,9 @@ def read_blocks(source, compression: str) -> Iterator[bytes]:
                     if not block:
                         break
                 in_stream = True
-                yield decompressor.decompress(block)
+                content = decompressor.decompress(block)
+                for start in range(0, len(content), BLOCK_BYTES):
+                    yield content[start : start + BLOCK_BYTES]
                 block = b""
                 if decompressor.eof:
                     block = decompressor.unused_data

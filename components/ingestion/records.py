@@ -169,7 +169,9 @@ def _mended_surrogates(line: bytes) -> Any:
     r"""Parses JSON whose only fault is escapes such as `\ud83d` without their pair."""
     try:
         return orjson.loads(
-            json.dumps(without_lone_surrogates(json.loads(line)), allow_nan=False)
+            json.dumps(
+                without_lone_surrogates(json.loads(line.decode())), allow_nan=False
+            )
         )
     except (ValueError, RecursionError):
         return None

@@ -22,6 +22,7 @@ _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 # Numbers are seconds since 1970 up to the year 5138, else milliseconds, and so on.
 _EPOCH_UNITS = [(1e11, 1), (1e14, 1e3), (1e17, 1e6), (1e20, 1e9)]
+_EPOCH_TEXT = re.compile(r"[0-9]{9,13}")  # of CSV; a date has eight digits
 
 
 def lookup(record: dict, column: str) -> Any:
@@ -109,7 +110,10 @@ def time_value(value: Any) -> Converted:
     """
     try:
         if isinstance(value, str):
-            value = datetime.datetime.fromisoformat(value.strip())
+            text = value.strip()
+            if _EPOCH_TEXT.fullmatch(text):
+                return time_value(int(text))
+            value = datetime.datetime.fromisoformat(text)
         elif isinstance(value, int | float) and not isinstance(value, bool):
             unit = next(unit for limit, unit in _EPOCH_UNITS if abs(value) < limit)
             value = _EPOCH + datetime.timedelta(seconds=value / unit)
@@ -131,7 +135,10 @@ def kept_value(value: Any) -> Converted:
     if isinstance(value, str):
         return value, None
     if isinstance(value, dict | list | int | float):
-        return orjson.dumps(value, default=_plain).decode(), None
+        try:
+            return orjson.dumps(value, default=_plain).decode(), None
+        except orjson.JSONEncodeError:  # nested too deeply
+            return None, "unreadable_value"
     return _plain(value), None
 
 
@@ -161,11 +168,12 @@ def without_lone_surrogates(value: Any) -> Any:
 def python_values(array: pa.Array) -> list:
     """Returns an Arrow array's values; UNREADABLE for one that Python can't hold.
 
-    Such as a string that isn't UTF-8, or a date behind the year 9999.
+    Such as a string that isn't UTF-8, a date behind the year 9999, or a moment in a
+    time zone that nobody knows.
     """
     try:
         return array.to_pylist()
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, LookupError, pa.ArrowException):
         if len(array) == 1:
             return [UNREADABLE]
     half = len(array) // 2

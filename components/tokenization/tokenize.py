@@ -44,10 +44,10 @@ class _Tokenize(beam.DoFn):
         self, element: tuple[int, pa.RecordBatch]
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
         key, batch = element
-        pieces = (batch.slice(at, _ROWS) for at in range(0, batch.num_rows, _ROWS))
+        starts = range(0, max(batch.num_rows, 1), _ROWS)  # one of no rows, too
         tokenized = [
             with_columns(piece, **self._tokenizer.encode(piece.column("text")))
-            for piece in pieces
+            for piece in (batch.slice(start, _ROWS) for start in starts)
         ]
         yield key, concat_batches(tokenized, tokenized[0].schema)
 

@@ -35,6 +35,7 @@ class Dataset:
       split: how examples were divided.
       vocabulary_sha256: of the vocabulary they were tokenized with.
       splits: the manifest's description of each split.
+      language_detector: what told missing languages; None: nothing did.
       augmented: its description of the examples made of the train split's; None
         without any.
     """
@@ -46,6 +47,7 @@ class Dataset:
     split: SplitRules
     vocabulary_sha256: str
     splits: dict[str, Any]
+    language_detector: dict[str, str] | None = None
     augmented: dict[str, Any] | None = None
 
     def statistics(self) -> dict[str, Any]:
@@ -84,6 +86,7 @@ def open_dataset(path: Path) -> Dataset:
             split=check_config(SplitRules, manifest["split"], origin),
             vocabulary_sha256=manifest["vocabulary_sha256"],
             splits={name: manifest["splits"][name] for name in SPLITS},
+            language_detector=manifest["language_detector"],
             augmented=manifest.get("augmented"),
         )
     except KeyError as error:

@@ -191,6 +191,7 @@ def _metadata(
         text=data.text,
         split=data.split,
         config=config,
+        language_detector=data.language_detector,
         vocabulary_sha256=encoder.vocabulary_sha256,
         weights_sha256=sha256,
         encoder_fingerprint=encoder.content,

@@ -1,5 +1,6 @@
 """Label values to class indices, and what is wrong with those that have none."""
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -26,22 +27,17 @@ def class_indices(labels: pa.Array, rules: LabelRules) -> pa.Array:
       int32, or for multilabel list<int32>, in ascending order without repeats.
     """
     index = rules.class_index()
-    values = pa.array(list(index), pa.string())
-    classes = pa.array(list(index.values()), pa.int32())
     if rules.type != "multilabel":
+        values = pa.array(list(index), pa.string())
+        classes = pa.array(list(index.values()), pa.int32())
         return classes.take(pc.index_in(labels, values))
-    names = pc.split_pattern(labels, LABEL_SEPARATOR)
-    # Before the first separator stands nothing: one empty name a row.
-    place = pc.index_in(names.flatten(), values).to_pylist()
-    sizes = pc.fill_null(pc.list_value_length(names), 0).to_pylist()
-    found, start = [], 0
-    to_class = classes.to_pylist()
-    for size, valid in zip(sizes, pc.is_valid(labels).to_pylist(), strict=True):
-        mine = place[start + 1 : start + size]
-        start += size
-        known = valid and None not in mine
-        found.append(sorted({to_class[i] for i in mine}) if known else None)
-    return pa.array(found, pa.list_(pa.int32()))
+    encoded = labels.dictionary_encode()  # few combinations, many rows
+    found = []
+    for combined in encoded.dictionary.to_pylist():
+        names = combined.split(LABEL_SEPARATOR)[1:]
+        known = all(name in index for name in names)
+        found.append(sorted({index[name] for name in names}) if known else None)
+    return pa.array(found, pa.list_(pa.int32())).take(encoded.indices)
 
 
 def out_of_range(labels: pa.Array, rules: LabelRules) -> pa.Array:
@@ -59,8 +55,32 @@ def out_of_range(labels: pa.Array, rules: LabelRules) -> pa.Array:
     if rules.type == "multilabel" or None in numbers:
         return pa.array(np.zeros(len(labels), bool))
     low, high = min(numbers), max(numbers)
-    found = map(_number, labels.to_pylist())
-    return pa.array([n is not None and not low <= n <= high for n in found], pa.bool_())
+    values = {value: _number(value) for value in labels.unique().to_pylist()}
+    out = [v for v, n in values.items() if n is not None and not low <= n <= high]
+    return pc.is_in(labels, pa.array(out, pa.string()))
+
+
+def unknown_values(labels: pa.Array, rules: LabelRules) -> pa.Array:
+    """Returns what has no class of labels that are unknown or out of range.
+
+    Args:
+      labels: strings, with or without LABEL_SEPARATOR as `rules.type` says.
+      rules: the classes.
+
+    Returns:
+      Strings, with LABEL_SEPARATOR between several.
+    """
+    if rules.type != "multilabel":
+        return labels
+    known = rules.class_index()
+    names = (label and label.split(LABEL_SEPARATOR)[1:] for label in labels.to_pylist())
+    return pa.array(
+        [
+            mine and LABEL_SEPARATOR.join(name for name in mine if name not in known)
+            for mine in names
+        ],
+        pa.string(),
+    )
 
 
 def count_labels(reviews: pa.RecordBatch, rejects: pa.RecordBatch) -> dict[str, int]:
@@ -82,6 +102,7 @@ def _values(labels: pa.Array) -> Counter:
 
 def _number(value: str | None) -> float | None:
     try:
-        return float(value)
+        number = float(value)
     except (TypeError, ValueError):
         return None
+    return number if math.isfinite(number) else None  # "nan" is a word

@@ -17,7 +17,7 @@ def reject_problems(rules: RecordRules, inputs: list[dict[str, Any]]) -> list[st
     rows = sum(item["rows"] for item in inputs)
     rejected = sum((Counter(item["rejected"]) for item in inputs), Counter())
     allowed = rules.max_reject_fraction
-    if rejected.total() > allowed * rows:
+    if rows and rejected.total() / rows > allowed:
         problems.append(
             f"{rejected.total()} of {rows} rows are rejects "
             f"({rejected.total() / rows:.1%}); rules.max_reject_fraction allows "
@@ -26,7 +26,7 @@ def reject_problems(rules: RecordRules, inputs: list[dict[str, Any]]) -> list[st
     allowed = rules.max_reject_fraction_per_file
     for item in inputs:
         mine = Counter(item["rejected"])
-        if mine.total() > allowed * item["rows"]:
+        if item["rows"] and mine.total() / item["rows"] > allowed:
             problems.append(
                 f"{item['file']}: {mine.total()} of {item['rows']} rows are rejects "
                 f"({mine.total() / item['rows']:.1%}); "

@@ -12,13 +12,10 @@ import pyarrow.compute as pc
 
 from reviewbeam.components.common.columns import (
     ORIGIN,
-    RAW_BYTES,
     REJECTS,
     REPAIR_SEPARATOR,
-    raw_of_values,
-    select_columns,
-    value_columns,
-    with_columns,
+    is_value,
+    raw_records,
 )
 from reviewbeam.components.common.corpus_config import RecordRules
 from reviewbeam.components.common.language_detector import LanguageDetector
@@ -30,13 +27,14 @@ from reviewbeam.components.validation.labels import (
     LABEL_UNKNOWN,
     class_indices,
     out_of_range,
+    unknown_values,
 )
 
 _language_detector = functools.cache(LanguageDetector)  # one a process
 
 EXCLUDED = "left_out.excluded_id"
 _VALUE_CHARACTERS = 200  # of a wrong label or language in a reject
-_RULES_ON_A_VALUE = (*LABEL_RULES, "language_not_allowed")
+_OF_THE_READER = ("raw", "problem", "repairs")
 _DONE = {"repair": "repaired", "allow": "allowed"}
 
 
@@ -92,28 +90,35 @@ class ReviewRules:
 
     def apply(self, batch: pa.RecordBatch) -> Checked:
         """Divides rows as they were read, under `columns.review_schema`."""
-        batch, excluded = self._without_excluded(batch)
         verdict = _Verdict(self.records, batch.column("problem"))
-        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-        for name in ("raw", "problem"):
-            columns.pop(name)
-        repairs = columns.pop("repairs")
+        columns = {
+            name: batch.column(name)
+            for name in batch.schema.names
+            if name not in _OF_THE_READER
+        }
         columns["text"] = self._judge_text(columns["text"], verdict)
-        self._judge_language(columns, verdict)
+        columns["language"] = self._judge_language(columns, verdict)
         if self.labels is not None:
             columns["label_index"] = self._judge_label(columns["label"], verdict)
         self._judge_id_and_split(columns, verdict)
-        rejects = _rejects(batch, verdict.rule, self.keep_raw)
-        usable = pc.is_null(verdict.rule)
+        as_given = columns | {"language": batch.column("language")}
+        columns["id"] = self._ids(as_given, verdict)
+        kept = self._not_excluded(columns["id"])
+        usable = pc.and_(kept, pc.is_null(verdict.rule))
+        rejected = pc.and_(kept, pc.is_valid(verdict.rule))
         reviews = pa.RecordBatch.from_arrays(
             list(columns.values()), names=list(columns)
         ).filter(usable)
-        reviews = _with_ids(reviews)
-        notes = verdict.notes() + _repairs(repairs.filter(usable))
-        if self.excluded_ids:  # derived ids are known now
-            reviews, more = self._without_excluded(reviews)
-            excluded += more
-        return Checked(reviews, rejects, excluded, notes)
+        return Checked(
+            reviews=reviews,
+            rejects=self._rejects(
+                batch.filter(rejected),
+                verdict.rule.filter(rejected),
+                columns["language"].filter(rejected),
+            ),
+            excluded=pc.sum(pc.invert(kept), min_count=0).as_py(),
+            notes=verdict.notes(usable) + _repairs(batch["repairs"].filter(usable)),
+        )
 
     def _judge_text(self, text: pa.Array, verdict: "_Verdict") -> pa.Array:
         rules = self.records
@@ -125,20 +130,23 @@ class ReviewRules:
         ):
             text = verdict.judge_and_mend(name, broken(text), text, mended)
         text = pc.utf8_trim_whitespace(text)
-        verdict.judge("text_empty", texts.is_blank(text))
-        length = pc.utf8_length(text)
-        verdict.judge("text_too_short", pc.less(length, rules.min_characters))
+        too_long = pc.greater(pc.utf8_length(text), rules.max_characters)
         shortened = functools.partial(texts.shortened, characters=rules.max_characters)
-        too_long = pc.greater(length, rules.max_characters)
-        return verdict.judge_and_mend("text_too_long", too_long, text, shortened)
+        text = verdict.judge_and_mend("text_too_long", too_long, text, shortened)
+        # Of the mended text: what is left may be nothing.
+        verdict.judge("text_empty", texts.is_blank(text))
+        too_short = pc.less(pc.utf8_length(text), rules.min_characters)
+        verdict.judge("text_too_short", too_short)
+        return text
 
-    def _judge_language(self, columns: dict[str, pa.Array], verdict: "_Verdict"):
+    def _judge_language(
+        self, columns: dict[str, pa.Array], verdict: "_Verdict"
+    ) -> pa.Array:
         language = columns["language"]
         if self.detect_language:
             missing = verdict.still_good(pc.is_null(language))
             told = _language_detector().detect(columns["text"].filter(missing))
             language = pc.replace_with_mask(language, missing, told)
-            columns["language"] = language
             verdict.note(
                 "repaired.language_missing", pc.and_(missing, pc.is_valid(language))
             )
@@ -149,6 +157,7 @@ class ReviewRules:
             verdict.judge(
                 "language_not_allowed", pc.and_(unknown, pc.is_valid(language))
             )
+        return language
 
     def _judge_label(self, label: pa.Array, verdict: "_Verdict") -> pa.Array:
         missing = pc.is_null(label)
@@ -173,16 +182,51 @@ class ReviewRules:
             known = pc.is_in(given, pa.array(list(split.values), pa.string()))
             verdict.judge("split_unknown", pc.invert(known))
 
-    def _without_excluded(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
+    def _ids(self, columns: dict[str, pa.Array], verdict: "_Verdict") -> pa.Array:
+        """Derives an id from the content where none is given."""
+        ids = columns["id"]
+        missing = _is_missing(ids)
         if not self.excluded_ids:
-            return batch, 0
-        kept = pc.invert(pc.is_in(batch.column("id"), self._excluded))
-        found = batch.filter(kept)
-        return found, batch.num_rows - found.num_rows
+            missing = verdict.still_good(missing)  # nobody asks for a reject's
+        if not pc.any(missing).as_py():
+            return ids
+        names = [n for n in columns if is_value(n) and columns[n].null_count < len(ids)]
+        rows = pa.RecordBatch.from_arrays([columns[n] for n in names], names=names)
+        derived = map(_content_id, rows.filter(missing).to_pylist())
+        return pc.replace_with_mask(ids, missing, pa.array(derived, pa.string()))
 
-    @functools.cached_property
-    def _excluded(self) -> pa.Array:
-        return pa.array(sorted(self.excluded_ids), pa.string())
+    def _not_excluded(self, ids: pa.Array) -> pa.Array:
+        if not self.excluded_ids:
+            return pc.is_valid(pc.fill_null(ids, ""))
+        # A set, because Arrow would hash all excluded ids for each batch.
+        excluded = self.excluded_ids
+        return pa.array([i not in excluded for i in ids.to_pylist()], pa.bool_())
+
+    def _rejects(
+        self, rows: pa.RecordBatch, rule: pa.Array, language: pa.Array
+    ) -> pa.RecordBatch:
+        if self.keep_raw:
+            value, raw = self._wrong_value(rows, rule, language), raw_records(rows)
+        else:
+            value, raw = pa.nulls(len(rule), pa.string()), pa.nulls(len(rule))
+        origin = (rows.column(field.name) for field in ORIGIN)
+        columns = [*origin, rule, value, raw.cast(pa.binary())]
+        return pa.RecordBatch.from_arrays(columns, schema=REJECTS)
+
+    def _wrong_value(
+        self, rows: pa.RecordBatch, rule: pa.Array, language: pa.Array
+    ) -> pa.Array:
+        """Returns the label or language that broke a rule, null for other rules."""
+        value = pc.if_else(
+            pc.equal(rule, "language_not_allowed"),
+            language,
+            pa.scalar(None, pa.string()),
+        )
+        if self.labels is not None:
+            label = unknown_values(rows.column("label"), self.labels)
+            of_label = pc.is_in(rule, pa.array(LABEL_RULES))
+            value = pc.if_else(of_label, label, value)
+        return pc.utf8_slice_codeunits(value, 0, _VALUE_CHARACTERS)
 
 
 class _Verdict:
@@ -212,19 +256,23 @@ class _Verdict:
         self, name: str, broken: pa.Array, values: pa.Array, mended: Callable
     ) -> pa.Array:
         """Applies a rule; returns the values, mended where its action says so."""
+        broken = self.still_good(broken)
         self.judge(name, broken)
         if self._rules.action(name) != "repair" or not pc.any(broken).as_py():
             return values
-        return mended(values)
+        return pc.replace_with_mask(values, broken, mended(values.filter(broken)))
 
     def note(self, what: str, rows: pa.Array) -> None:
         """Remembers rows that broke a rule and go on."""
         self._notes.append((what, rows))
 
-    def notes(self) -> Counter:
-        """Counts the rows that are still usable, by what is noted of them."""
+    def notes(self, usable: pa.Array) -> Counter:
+        """Counts usable rows by what is noted of them."""
         return +Counter(
-            {what: pc.sum(self.still_good(rows)).as_py() for what, rows in self._notes}
+            {
+                what: pc.sum(pc.and_(rows, usable), min_count=0).as_py()
+                for what, rows in self._notes
+            }
         )
 
 
@@ -239,44 +287,6 @@ def _repairs(column: pa.Array) -> Counter:
 
 def _is_missing(column: pa.Array) -> pa.Array:
     return pc.fill_null(pc.equal(column, ""), True)
-
-
-def _rejects(batch: pa.RecordBatch, rule: pa.Array, keep_raw: bool) -> pa.RecordBatch:
-    rejected = pc.is_valid(rule)
-    rule, rows = rule.filter(rejected), batch.filter(rejected)
-    raws = values = [None] * rows.num_rows
-    if keep_raw:
-        values = [
-            row[name.split("_")[0]][:_VALUE_CHARACTERS]
-            if name in _RULES_ON_A_VALUE
-            else None
-            for row, name in zip(rows.to_pylist(), rule.to_pylist(), strict=True)
-        ]
-        raws = [
-            of_values if raw is None else raw[:RAW_BYTES]  # Parquet has no lines
-            for raw, of_values in zip(
-                rows.column("raw").to_pylist(), raw_of_values(rows), strict=True
-            )
-        ]
-    return pa.RecordBatch.from_arrays(
-        [
-            *(rows.column(field.name) for field in ORIGIN),
-            rule,
-            pa.array(values, pa.string()),
-            pa.array(raws, pa.binary()),
-        ],
-        schema=REJECTS,
-    )
-
-
-def _with_ids(reviews: pa.RecordBatch) -> pa.RecordBatch:
-    """Derives an id from the content where none is given."""
-    missing = _is_missing(reviews.column("id"))
-    if not pc.any(missing).as_py():
-        return reviews
-    content = select_columns(reviews, value_columns(reviews)).to_pylist()
-    derived = pa.array(map(_content_id, content), pa.string())
-    return with_columns(reviews, id=pc.if_else(missing, derived, reviews.column("id")))
 
 
 def _content_id(row: dict[str, str | None]) -> str:

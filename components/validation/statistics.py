@@ -53,7 +53,6 @@ class GenerateStatistics(beam.PTransform):
             experimental_slice_functions=[_split_slices],
             use_sketch_based_topk_uniques=False,  # counts are exact
             num_quantiles_histogram_buckets=_QUANTILES,
-            epsilon=0.001,  # of a quantile's rank, as a share of the rows
             desired_batch_size=_ROWS_AT_A_TIME,
         )
         return (
@@ -69,7 +68,7 @@ def _without_places(features: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _split_slices(features: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """Divides rows by split, at a quarter of what TFDV's own slicer takes."""
+    """Divides rows by split; TFDV's own slicer goes through pandas."""
     splits = features.column(_SLICED_FEATURE).flatten()
     for split in pc.unique(splits).to_pylist():
         rows = np.flatnonzero(np.asarray(pc.equal(splits, split)))

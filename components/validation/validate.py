@@ -8,8 +8,10 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from reviewbeam.components.common.columns import (
+    LABEL_SEPARATOR,
     REJECTS,
     from_bytes,
     parquet_bytes,
@@ -123,5 +125,7 @@ def place_rejects(
     before = np.array([offsets[place] for place in places], np.int64)
     rows = pa.array(rejects["row"].to_numpy() + before)
     placed = rejects.set_column(rejects.schema.get_field_index("row"), "row", rows)
+    values = pc.replace_substring(placed["value"], LABEL_SEPARATOR, ", ")
+    placed = placed.set_column(placed.schema.get_field_index("value"), "value", values)
     table = placed.select(PUBLISHED_REJECTS.names).cast(PUBLISHED_REJECTS)
     return table.sort_by([("file", "ascending"), ("row", "ascending")])

@@ -102,33 +102,39 @@ def main() -> None:
         "most_tested": arguments.most_tested,
     }
     _prepare(config, tested, work / "test", {})
-    finished, spent, cost_spent = {}, 0.0, 0.0
-    for index, cell in enumerate(cells):
+    finished = {}
+    for cell in cells:
         path = work / "cells" / f"{cell.name()}.json"
         mine = settings | {"augment": cell.augment(arguments.alpha, arguments.words)}
         found = json.loads(path.read_text()) if path.exists() else {}
         if found.get("settings") != mine:
             started = time.monotonic()
             chosen = random.Random(cell.seed).sample(learned, cell.rows)
-            found = _run(cell, config, training, chosen, mine["augment"], work)
-            seconds = time.monotonic() - started
-            path.write_text(
-                json.dumps({"settings": mine, "seconds": seconds} | found, indent=1)
-            )
-            spent += seconds
-            cost_spent += cell.cost(training.training.epochs, len(tested))
-            left = sum(
-                other.cost(training.training.epochs, len(tested))
-                for other in cells[index + 1 :]
-            )
-            print(
-                f"{cell.name()}: {seconds:.0f} s; {index + 1} of {len(cells)} cells, "
-                f"{left * spent / cost_spent / 60:.0f} minutes left at most",
-                flush=True,
-            )
+            found = {"settings": mine}
+            found |= _run(cell, config, training, chosen, mine["augment"], work)
+            found["seconds"] = time.monotonic() - started
+            aside = path.with_suffix(".unfinished")
+            aside.write_text(json.dumps(found, indent=1))
+            aside.rename(path)
         finished[cell] = found
-        if cell.seed not in {other.seed for other in cells[index + 1 :]}:
+        print(_progress(cells, finished, training, len(tested)), flush=True)
+        if len(finished) % (len(cells) // len(arguments.seeds)) == 0:
             print("\n".join(table(finished, arguments.language)), flush=True)
+
+
+def _progress(
+    cells: list[Cell], finished: dict[Cell, Any], training: TrainConfig, tested: int
+) -> str:
+    """Returns a line: the last cell, and what the others will take at that speed."""
+    costs = {cell: cell.cost(training.training.epochs, tested) for cell in cells}
+    seconds = sum(found["seconds"] for found in finished.values())
+    done = sum(costs[cell] for cell in finished)
+    left = (sum(costs.values()) - done) * seconds / done
+    last = cells[len(finished) - 1]
+    return (
+        f"{last.name()}: {finished[last]['seconds']:.0f} s; {len(finished)} of "
+        f"{len(cells)} cells, {left / 60:.0f} minutes left at most"
+    )
 
 
 def table(finished: dict[Cell, dict[str, Any]], language: str) -> list[str]:

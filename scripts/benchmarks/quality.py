@@ -103,7 +103,7 @@ def distinct_reviews(config: PrepareConfig) -> list[dict[str, Any]]:
     for file in find_files(config):
         for piece in slice_file(file, config.slice_bytes):
             for batch in SliceReader(piece, config, 4096).batches():
-                for row in rules.apply(batch)[0].to_pylist():
+                for row in rules.apply(batch).reviews.to_pylist():
                     key = normalized_text(row["text"])
                     if key not in seen:
                         seen.add(key)

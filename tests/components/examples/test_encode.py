@@ -1,4 +1,3 @@
-import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
@@ -8,7 +7,6 @@ from hypothesis import strategies as st
 from reviewbeam.components.examples.encode import (
     as_lists,
     decode_examples,
-    describe,
     encode_examples,
 )
 
@@ -54,6 +52,10 @@ def _batch(rows):
     return pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
 
 
+def _encoded(rows):
+    return encode_examples(_batch(rows), 5)
+
+
 def _features(record):
     """A serialized tf.Example as plain Python, by TensorFlow's own class."""
     example = tf.train.Example.FromString(record)
@@ -66,7 +68,7 @@ def _features(record):
 
 
 def test_features_of_an_example():
-    (record,) = encode_examples(_batch([ROW]))
+    (record,) = _encoded([ROW])
 
     assert _features(record) == {
         "token_ids": [0, 250_001, 2],
@@ -81,7 +83,7 @@ def test_features_of_an_example():
 
 def test_nulls_have_no_value():
     rows = [ROW | {"language": None, "keep.shop": None}, ROW]
-    first, second = map(_features, encode_examples(_batch(rows)))
+    first, second = map(_features, _encoded(rows))
 
     assert first.get("language", []) == first.get("shop", []) == []
     assert second["language"] == [b"de"]
@@ -98,7 +100,7 @@ def test_tensorflow_parses_the_records():
         "language": tf.io.FixedLenFeature([], tf.string, default_value="none"),
         "shop": tf.io.VarLenFeature(tf.string),
     }
-    records = encode_examples(_batch(rows))
+    records = _encoded(rows)
 
     parsed = tf.io.parse_single_example(records[1], spec)
     assert parsed["token_ids"].numpy().tolist() == [0, 2]
@@ -112,7 +114,7 @@ def test_tensorflow_parses_the_records():
 
 @given(rows=ROWS)
 def test_round_trip(rows):
-    decoded = decode_examples(encode_examples(_batch(rows)))
+    decoded = decode_examples(_encoded(rows))
 
     assert decoded.schema.names == list(DECODED)
     assert decoded.schema.field("token_ids").type == pa.list_(pa.int32())
@@ -123,7 +125,7 @@ def test_round_trip(rows):
 
 @given(rows=ROWS)
 def test_tensorflow_reads_every_value(rows):
-    for record, row in zip(encode_examples(_batch(rows)), rows, strict=True):
+    for record, row in zip(_encoded(rows), rows, strict=True):
         features = _features(record)
         language, shop = row["language"], row["keep.shop"]
         assert features["text"] == [row["text"].encode()]
@@ -136,25 +138,25 @@ def test_tensorflow_reads_every_value(rows):
 
 def test_an_example_has_the_same_bytes_among_others():
     rows = [ROW | {"id": f"r{i}", "keep.shop": None} for i in range(20)]
-    together = encode_examples(_batch(rows))
+    together = _encoded(rows)
 
-    assert together == [encode_examples(_batch([row]))[0] for row in rows]
+    assert together == [_encoded([row])[0] for row in rows]
     sliced = _batch([ROW, *rows, ROW]).slice(1, 20)
-    assert encode_examples(sliced) == together
+    assert encode_examples(sliced, 5) == together
 
 
 def test_no_examples():
     decoded = decode_examples([])
 
     assert decoded.num_rows == 0
-    assert decoded.schema == decode_examples(encode_examples(_batch([ROW]))).schema
+    assert decoded.schema == decode_examples(_encoded([ROW])).schema
 
 
 @pytest.mark.parametrize("languages", [[None, None], ["de", None], [None, "de"]])
 def test_missing_languages_are_null(languages):
     rows = [ROW | {"language": language} for language in languages]
 
-    decoded = decode_examples(encode_examples(_batch(rows)))
+    decoded = decode_examples(_encoded(rows))
     assert decoded.column("language").to_pylist() == languages
     assert decoded.column("language").type == pa.string()
 
@@ -178,32 +180,37 @@ def test_strings_become_bytes_in_lists():
     assert as_lists(pa.array(["a"])).type == pa.list_(pa.binary())
 
 
-def test_describes_examples_without_their_text():
-    examples = pa.RecordBatch.from_pydict(
-        {
-            "split": ["train", "test"],
-            "label_index": pa.array([1, 0], pa.int32()),
-            "language": ["de", None],
-            "text": ["größer 👍", ""],
-            "tokens": pa.array([8, 2], pa.int32()),
-            "unknown_tokens": pa.array([2, 0], pa.int32()),
-            "truncated": [True, False],
-            "count": [3, 1],
-            "id": ["a", "b"],
-        }
-    )
-    features = describe(examples, ("bad", "good"))
+# === Several labels ===
 
-    assert features.to_pydict() == {
-        "split": [[b"train"], [b"test"]],
-        "label": [[b"good"], [b"bad"]],
-        "language": [[b"de"], None],
-        "characters": [[8], [0]],
-        "tokens": [[8], [2]],
-        "unknown_token_share": [[0.25], [0.0]],
-        "truncated": [[1], [0]],
-        "count": [[3], [1]],
-    }
-    assert (
-        np.asarray(features.column("unknown_token_share").flatten()).dtype == "float32"
-    )
+MULTILABEL = SCHEMA.set(1, pa.field("label_index", pa.list_(pa.int32())))
+LABELS = [[0, 2], [], [1], [0, 1, 2]]
+HOT = [[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 1]]
+
+
+def _multilabel(labels):
+    rows = [ROW | {"id": f"r{i}", "label_index": one} for i, one in enumerate(labels)]
+    return pa.RecordBatch.from_pylist(rows, schema=MULTILABEL)
+
+
+def test_several_labels_are_a_float_for_each_class():
+    records = encode_examples(_multilabel(LABELS), 3)
+
+    assert [_features(record)["label"] for record in records] == HOT
+    spec = {"label": tf.io.FixedLenFeature([3], tf.float32)}
+    parsed = tf.io.parse_example(records, spec)
+    assert parsed["label"].numpy().tolist() == HOT
+    single = tf.io.parse_single_example(records[0], spec)
+    assert single["label"].dtype == tf.float32
+    assert single["label"].numpy().tolist() == HOT[0]
+
+
+@given(
+    labels=st.lists(st.frozensets(st.integers(0, 6)).map(sorted), max_size=6),
+    start=st.integers(0, 3),
+)
+def test_any_labels_of_any_slice(labels, start):
+    records = encode_examples(_multilabel(labels).slice(start), 7)
+
+    assert [_features(record)["label"] for record in records] == [
+        [float(index in one) for index in range(7)] for one in labels[start:]
+    ]

@@ -1,60 +1,51 @@
 from collections import Counter
 
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reviewbeam.components.common.prepare_config import DuplicateRules, SplitRules
-from reviewbeam.components.examples.keys import split_of, text_keys
-from reviewbeam.components.examples.settle import settle
-
-SCHEMA = pa.schema(
-    [
-        ("file", pa.string()),
-        ("slice", pa.int64()),
-        ("row", pa.int64()),
-        ("text", pa.string()),
-        ("id", pa.string()),
-        ("group", pa.string()),
-        ("label_index", pa.int32()),
-    ]
+from reviewbeam.components.common.prepare_config import SplitRules
+from reviewbeam.components.examples.settle import SHOWN_CONFLICTS, settle
+from tests.components.examples.reviews import (
+    MULTILABEL,
+    SCHEMA,
+    keyed,
+    prepare_config,
+    split_by_hash,
 )
-HALF = SplitRules(validation=0.3, test=0.3)  # so that every split is met often
+
+# So that every split is met often.
+HALF = {"validation": 0.3, "test": 0.3, "group_by": "author"}
+RULES = SplitRules(**HALF)
+BY_TIME = {"time_column": "at", "test_days": 1, "validation": 0}
 POLICIES = ["majority", "drop", "keep_all"]
 
 
-def _reviews(rows):
-    """Reviews from dicts; what a row doesn't say follows from its number."""
-    plain = {"file": "a", "slice": 0, "group": None, "label_index": 0}
-    batch = pa.RecordBatch.from_pylist(
-        [plain | {"row": i, "id": f"id{i}"} | row for i, row in enumerate(rows)],
-        schema=SCHEMA,
+def _settled(rows, on_conflict="majority", split=HALF, latest=None, **settings):
+    kind = settings.pop("kind", "multiclass")
+    config = prepare_config(
+        kind, duplicates={"on_conflict": on_conflict}, split=split, **settings
     )
-    return batch.from_arrays(
-        [*batch.columns, text_keys(batch.column("text"))],
-        names=[*SCHEMA.names, "text_key"],
-    )
+    schema = MULTILABEL if kind == "multilabel" else SCHEMA
+    return settle(keyed(rows, schema), config, latest)
 
 
-def _settle(rows, on_conflict="majority", splits=HALF):
-    examples, outcomes = settle(
-        _reviews(rows), DuplicateRules(on_conflict=on_conflict), splits
-    )
-    return examples.to_pylist(), outcomes
+def _settle(rows, *arguments, **settings):
+    settled = _settled(rows, *arguments, **settings)
+    return settled.examples.to_pylist(), settled.outcomes
 
 
 def _labelled(text, *labels, **changes):
     return [{"text": text, "label_index": label} | changes for label in labels]
 
 
-def _group_in(split, but=()):
+def _group_in(split):
     """Name of a group of a split."""
     names = (f"group {number}" for number in range(1000))
     return next(
         name
         for name in names
-        if split_of(b"group:" + name.encode(), HALF) == split and name not in but
+        if split_by_hash(b"group:" + name.encode(), RULES) == split
     )
 
 
@@ -65,20 +56,24 @@ TRAIN, VALIDATION, TEST = map(_group_in, ("train", "validation", "test"))
 
 
 def test_a_review_without_a_copy():
-    reviews = _reviews([{"text": "Gut!", "label_index": 2}])
+    reviews = keyed([{"text": "Gut!", "label_index": 2}])
     (example,), outcomes = _settle([{"text": "Gut!", "label_index": 2}])
 
-    split = split_of(reviews.column("text_key")[0].as_py(), HALF)
+    split = split_by_hash(reviews.column("text_key")[0].as_py(), RULES)
     assert example == reviews.to_pylist()[0] | {"split": split, "count": 1}
     assert outcomes == {("a", f"written.{split}"): 1}
 
 
-def test_examples_are_ordered_by_text_key():
+def test_examples_are_ordered_by_split_and_text_key():
     examples, _ = _settle([{"text": f"text {i}"} for i in range(50)])
 
-    keys = [example["text_key"] for example in examples]
-    assert keys == sorted(keys)
-    assert len(set(keys)) == 50
+    places = [
+        (["train", "validation", "test"].index(e["split"]), e["text_key"])
+        for e in examples
+    ]
+    assert places == sorted(places)
+    assert len(set(places)) == 50
+    assert {place for place, _ in places} == {0, 1, 2}
 
 
 def test_copies_of_a_normalised_text_are_one_example():
@@ -136,17 +131,70 @@ def test_a_group_decides_the_split():
 
 def test_the_most_reserved_group_has_the_text():
     rows = [{"text": "t", "group": group} for group in (TRAIN, TEST, VALIDATION)]
-    (example,), _ = _settle(rows)
-    assert (example["group"], example["split"], example["count"]) == (TEST, "test", 3)
+    (example,), outcomes = _settle(rows)
+    assert (example["group"], example["split"], example["count"]) == (TEST, "test", 1)
+    assert outcomes == {("a", "written.test"): 1, ("a", "left_out.split_conflict"): 2}
 
     (example,), _ = _settle([rows[0], rows[2]])
     assert (example["group"], example["split"]) == (VALIDATION, "validation")
 
 
-def test_keep_all_leaves_out_labels_of_groups_in_other_splits():
+def test_labels_of_other_splits_have_no_vote():
+    rows = _labelled("t", 2, 2, 2, group=TRAIN) + _labelled("t", 1, group=TEST)
+    for policy in POLICIES:
+        (example,), outcomes = _settle(rows, policy)
+        assert (example["label_index"], example["split"]) == (1, "test")
+        assert outcomes["a", "left_out.split_conflict"] == 3
+
+
+def test_a_later_copy_takes_a_text_out_of_training():
+    old, new = "2024-01-01T00:00:00", "2024-03-01T00:00:00"
+    rows = _labelled("t", 0, 0, time=old) + _labelled("t", 1, 1, time=new)
+    rows += _labelled("u", 2, time=old)
+    examples, outcomes = _settle(rows, split=BY_TIME, latest=new)
+
+    assert [
+        (e["text"], e["label_index"], e["split"], e["count"]) for e in examples
+    ] == [
+        ("u", 2, "train", 1),
+        ("t", 1, "test", 2),
+    ]
+    assert outcomes == {
+        ("a", "written.train"): 1,
+        ("a", "written.test"): 1,
+        ("a", "duplicates"): 1,
+        ("a", "left_out.split_conflict"): 2,
+    }
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_test_split_that_is_given_is_taken_as_it_is(policy):
+    rows = _labelled("t", 1, 0, 1, given_split="test", file="b")
+    rows += _labelled("t", 1, 1, given_split="train")
+    rows += _labelled("u", 2, 2, given_split="dev")
+    settled = _settled(rows, policy, {"column": "part"})
+
+    validation, *test = settled.examples.to_pylist()
+    assert (validation["text"], validation["count"]) == ("u", 2)
+    assert validation["split"] == "validation"
+    assert {e["row"]: (e["label_index"], e["count"], e["split"]) for e in test} == {
+        0: (1, 1, "test"),
+        1: (0, 1, "test"),
+        2: (1, 1, "test"),
+    }
+    assert settled.outcomes == {
+        ("b", "written.test"): 3,
+        ("a", "written.validation"): 1,
+        ("a", "duplicates"): 1,
+        ("a", "left_out.split_conflict"): 2,
+    }
+    assert settled.conflicts == 0
+
+
+def test_keep_all_leaves_out_reviews_of_groups_in_other_splits():
     rows = [
         {"text": "t", "group": TEST, "label_index": 0},
-        {"text": "t", "group": TRAIN, "label_index": 1},
+        {"text": "t", "group": TEST, "label_index": 0},
         {"text": "t", "group": TRAIN, "label_index": 1},
         {"text": "t", "group": TRAIN, "label_index": 0},
     ]
@@ -160,10 +208,78 @@ def test_keep_all_leaves_out_labels_of_groups_in_other_splits():
     }
 
 
-def test_nothing_at_all():
-    examples, outcomes = _settle([])
+def test_several_labels_are_one_when_all_agree():
+    rows = _labelled("t", [0, 2], [0, 2], [1]) + _labelled("u", [], [])
+    settled = _settled(rows, kind="multilabel")
 
-    assert (examples, outcomes) == ([], {})
+    found = {
+        e["text"]: (e["label_index"], e["count"]) for e in settled.examples.to_pylist()
+    }
+    assert found == {"t": ([0, 2], 3), "u": ([], 2)}
+    assert settled.conflicts == 1
+    assert settled.shown_conflicts[0].labels == {"bad + good": 2, "fair": 1}
+
+
+def test_no_label_is_a_label_of_its_own():
+    rows = _labelled("t", [], [1], [1], [0])
+    settled = _settled(rows, "keep_all", kind="multilabel")
+
+    found = [(e["label_index"], e["count"]) for e in settled.examples.to_pylist()]
+    assert found == [([], 1), ([0], 1), ([1], 2)]
+    (conflict,) = settled.shown_conflicts
+    assert conflict.labels == {"none": 1, "bad": 1, "fair": 2}
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels"), [("multiclass", (0, 1)), ("multilabel", ([0], []))]
+)
+def test_nothing_to_write(kind, labels):
+    rows = _labelled("t", *labels)
+    schema = _settled(rows[:1], kind=kind).examples.schema
+    for some in ([], rows):
+        settled = _settled(some, "drop", kind=kind)
+        assert settled.examples.num_rows == 0
+        assert settled.examples.schema == schema
+        assert settled.outcomes == Counter(
+            ("a", "left_out.label_conflict") for _ in some
+        )
+
+
+# === Conflicts that are told ===
+
+
+@pytest.mark.parametrize(
+    ("privacy", "shown"),
+    [
+        ("none", None),
+        ("redacted", "call [number]"),
+        ("full", "call 555-1234"),
+    ],
+)
+def test_a_conflict_says_where_and_what(privacy, shown):
+    rows = _labelled("call 555-1234", 2, 0, 2, id="x")
+    rows = [
+        row | {"file": "f", "slice": 7, "row": 40 + i} for i, row in enumerate(rows)
+    ]
+    settled = _settled(rows, privacy={"text": privacy})
+
+    (conflict,) = settled.shown_conflicts
+    assert settled.conflicts == 1
+    assert bytes.fromhex(conflict.text_key) == keyed(rows).column("text_key")[0].as_py()
+    assert (conflict.file, conflict.slice, conflict.row) == ("f", 7, 40)
+    assert conflict.labels == {"bad": 1, "good": 2}
+    assert conflict.text == shown
+
+
+def test_all_conflicts_are_counted_and_the_first_are_shown():
+    rows = [row for i in range(30) for row in _labelled(f"text {i}", 0, 1)]
+    settled = _settled(rows + [{"text": "alone"}], "drop")
+
+    assert settled.conflicts == 30
+    shown = [conflict.text_key for conflict in settled.shown_conflicts]
+    texts = [f"text {i}" for i in range(30)]
+    keys = keyed([{"text": text} for text in texts]).column("text_key").to_pylist()
+    assert shown == sorted(key.hex() for key in keys)[:SHOWN_CONFLICTS]
 
 
 # === Properties ===
@@ -183,66 +299,25 @@ REVIEWS = st.lists(
 )
 
 
-@pytest.mark.parametrize("on_conflict", POLICIES)
-@given(rows=REVIEWS, data=st.data())
-def test_the_order_of_reading_changes_nothing(on_conflict, rows, data):
-    rows = [row | {"row": number} for number, row in enumerate(rows)]
-    shuffled = data.draw(st.permutations(rows))
-
-    assert _settle(shuffled, on_conflict) == _settle(rows, on_conflict)
-
-
-@pytest.mark.parametrize("on_conflict", POLICIES)
 @given(rows=REVIEWS)
-def test_every_review_is_accounted_for_once(on_conflict, rows):
-    examples, outcomes = _settle(rows, on_conflict)
-
-    by_file = Counter()
-    for (file, _), count in outcomes.items():
-        by_file[file] += count
-    assert by_file == Counter(row["file"] for row in rows)
-    written = Counter((e["file"], f"written.{e['split']}") for e in examples)
-    assert written == Counter(
-        {key: n for key, n in outcomes.items() if key[1].startswith("written.")}
-    )
-    # The counts of the examples and what was left out by a rule are all reviews.
-    left_out = sum(
-        n for (_, fate), n in outcomes.items() if fate.startswith("left_out")
-    )
-    assert sum(example["count"] for example in examples) + left_out == len(rows)
-
-
-@pytest.mark.parametrize("on_conflict", POLICIES)
-@given(rows=REVIEWS)
-def test_splits_share_no_text_and_no_group(on_conflict, rows):
-    examples, _ = _settle(rows, on_conflict)
-
-    texts, groups = {}, {}
-    for example in examples:
-        key, group = example["text_key"], example["group"]
-        texts.setdefault(key, set()).add(example["split"])
-        if group is not None:
-            groups.setdefault(group, set()).add(example["split"])
-        decides = key if group is None else b"group:" + group.encode()
-        assert example["split"] == split_of(decides, HALF)
-    assert all(len(splits) == 1 for splits in [*texts.values(), *groups.values()])
-    labels = Counter((e["text_key"], e["label_index"]) for e in examples)
-    assert set(labels.values()) <= {1}
-    if on_conflict != "keep_all":
-        assert len(texts) == len(examples)
-
-
-@given(rows=REVIEWS)
-def test_majority_is_the_most_frequent_label(rows):
+def test_majority_is_the_most_frequent_label_within_the_split(rows):
     examples, _ = _settle(rows)
 
     by_text = {}
-    reviews = _reviews(rows).to_pylist()
+    reviews = keyed(rows).to_pylist()
     for review in reviews:
-        by_text.setdefault(review["text_key"], []).append(review["label_index"])
-    assert {e["text_key"]: (e["label_index"], e["count"]) for e in examples} == {
-        key: (min(labels, key=lambda one: (-labels.count(one), one)), len(labels))
-        for key, labels in by_text.items()
+        key, group = review["text_key"], review["group"]
+        decides = key if group is None else b"group:" + group.encode()
+        split = split_by_hash(decides, RULES)
+        by_text.setdefault(key, {}).setdefault(split, []).append(review["label_index"])
+    expected = {}
+    for key, splits in by_text.items():
+        split = next(s for s in ("test", "validation", "train") if s in splits)
+        labels = splits[split]
+        winner = min(labels, key=lambda one: (-labels.count(one), one))
+        expected[key] = (split, winner, len(labels))
+    assert expected == {
+        e["text_key"]: (e["split"], e["label_index"], e["count"]) for e in examples
     }
     # The survivor is one of the reviews, whole.
     for example in examples:

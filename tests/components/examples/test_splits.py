@@ -174,7 +174,9 @@ def test_training_rows_give_a_validation_split_that_the_column_lacks():
     values = {"fit": "train", "hold": "test"}
     rules = SplitRules(column="part", values=values, validation=0.3)
     rows = [{"text": f"t{i}", "given_split": "fit"} for i in range(60)]
-    hashes = [split_by_hash(k, rules) for k in keyed(rows).column("text_key").to_pylist()]
+    hashes = [
+        split_by_hash(k, rules) for k in keyed(rows).column("text_key").to_pylist()
+    ]
 
     assert _splits(rows, rules) == hashes
     assert set(hashes) == {"train", "validation"}

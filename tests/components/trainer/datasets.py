@@ -90,6 +90,7 @@ def write_dataset(
         "text": {"max_tokens": 64},
         "split": {},
         "vocabulary_sha256": hashlib.sha256(vocabulary).hexdigest(),
+        "language_detector": None,
         "augmented": described.pop("augmented", None),
         "splits": described,
     } | manifest

@@ -27,7 +27,7 @@ from reviewbeam.components.validation.statistics import (
 )
 
 LANGUAGES = ("de", "en", "es", "fr", "ja")
-OPTIONS = tfdv.StatsOptions(num_quantiles_histogram_buckets=20, epsilon=0.001)
+OPTIONS = tfdv.StatsOptions(num_quantiles_histogram_buckets=20)
 NO_SCHEMA = schema_pb2.Schema()
 
 

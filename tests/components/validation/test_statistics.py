@@ -195,6 +195,17 @@ def test_the_share_outside_a_domain_that_a_schema_allows(statistics):
     assert find_anomalies(statistics, schema) == []
 
 
+def test_the_example_is_of_the_most_frequent_value(statistics):
+    schema = infer_schema(statistics)
+    (labels,) = [domain for domain in schema.string_domain if domain.name == "label"]
+    labels.value[:] = ["fair"]
+    places = {("label", "good"): "f row 2", ("label", "bad"): "f row 1"}
+
+    (found,) = find_anomalies(statistics, schema, places)
+    assert found.description == "values outside the domain: 'bad', 'good'"
+    assert (found.figure, found.example) == (1, "f row 2")
+
+
 def test_a_drift_comparator_alone_is_no_anomaly(statistics):
     schema = infer_schema(statistics)
     for feature in schema.feature:
