@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib import metadata
 
 from reviewbeam.components.common.errors import ReviewbeamError, UserError, nearest
+from reviewbeam.pipelines import failures
 
 _EPILOG = (
     "Exit codes: 0 done, or nothing to do; 1 a fault that a rerun may cure; 2 a "
@@ -202,33 +203,26 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one job and returns its exit code."""
-    verbose = False
+    arguments = None
     if argv is None:  # a scheduler stops a job by SIGTERM
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         arguments = parse(sys.argv[1:] if argv is None else argv)
-        verbose = arguments.verbose
         from reviewbeam.pipelines import console, jobs
 
-        if not verbose:
+        if not arguments.verbose:
             console.quiet_libraries()
         return jobs.run_job(arguments)
-    except ReviewbeamError as error:
-        print(f"reviewbeam: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
+    except (Exception, KeyboardInterrupt) as error:
+        ours = isinstance(error, ReviewbeamError | KeyboardInterrupt)
+        if arguments and arguments.verbose and not ours:
+            traceback.print_exc()
+        failure = failures.explain(error, getattr(arguments, "output", None))
+    if isinstance(failure, KeyboardInterrupt):
         print("reviewbeam: stopped. The same command starts again.", file=sys.stderr)
         return 75
-    except Exception as error:  # a fault of ours, or the machine's
-        if verbose:
-            traceback.print_exc()
-        reason = next(iter(str(error).strip().splitlines()), "no reason was given")
-        print(
-            f"reviewbeam: failed: {type(error).__name__}: {reason}\n"
-            "Run it again; --verbose tells the whole story.",
-            file=sys.stderr,
-        )
-        return 1
+    print(f"reviewbeam: {failure}", file=sys.stderr)
+    return failure.exit_code
 
 
 if __name__ == "__main__":

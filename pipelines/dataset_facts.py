@@ -1,10 +1,11 @@
 """What a dataset's manifest says, made of what the workers told."""
 
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from reviewbeam.components.common.errors import UserError, listing
 from reviewbeam.components.common.prepare_config import (
@@ -26,6 +27,9 @@ from reviewbeam.components.validation.places import Key, place_texts
 
 _UNKNOWN_LABELS = 20  # values that are named
 _LABEL_LENGTH = 30  # characters of a value that is named
+# As in statistics; nothing is a language not known.
+_LANGUAGE = re.compile(r"(?!.{21})([A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*)?", re.DOTALL)
+_OTHER_LANGUAGE = "other"
 # What became of a row; together they are all rows. The notes are of rows that go on.
 _FATES = ("written", "rejected", "left_out")
 _NOTES = ("repaired", "allowed")
@@ -38,6 +42,7 @@ class DatasetFacts:
       inputs: of each file what became of its rows.
       label_values: which values the label column held, and which the mapping waits
         for.
+      written: how many examples there are, those augmented aside.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class DatasetFacts:
         self._offsets = line_offsets(summaries)
         self.inputs = account(files, summaries, outcomes)
         self.label_values = describe_labels(config, told["labels"])
+        self.written = sum(sum(entry["written"].values()) for entry in self.inputs)
 
     def places(self) -> dict[Key, str]:
         """Returns where the values of features come from."""
@@ -105,7 +111,7 @@ class DatasetFacts:
         for shard in mine:
             for language, counts in shard.labels.items():
                 labels.update(counts)
-                languages[language].update(counts)
+                languages[_shown_language(language)].update(counts)
         return {
             "examples": sum(shard.examples for shard in mine),
             "tokens": sum(shard.tokens for shard in mine),
@@ -233,6 +239,23 @@ def describe_labels(
     }
 
 
+def refuse_all(facts: DatasetFacts, config: PrepareConfig) -> NoReturn:
+    """Stops where no row became an example.
+
+    Raises:
+      UserError: tells what became of the rows instead.
+    """
+    fates: Counter = Counter()
+    for entry in facts.inputs:
+        for fate in _FATES:
+            fates.update(entry[fate])
+    raise UserError(
+        f"None of the {sum(entry['rows'] for entry in facts.inputs)} rows became an "
+        f"example: {dict(fates.most_common())}. The column {config.columns.label!r} "
+        f"held {_met(facts.label_values)}. Correct columns, labels or rules."
+    )
+
+
 def check_classes(facts: dict[str, Any], config: PrepareConfig) -> None:
     """Refuses a class that no review has: the mapping, or the column, is wrong.
 
@@ -247,11 +270,20 @@ def check_classes(facts: dict[str, Any], config: PrepareConfig) -> None:
         return
     index = config.labels.class_index()
     values = [v for v, place in index.items() if config.labels.names[place] in missing]
-    label_values = facts["label_values"]
-    met = {v: n for v, n in label_values["mapped"].items() if n}
     raise UserError(
         f"No usable review has the label {listing(missing)}: the column "
         f"{config.columns.label!r} would have to hold {listing(values)}. It held "
-        f"{met | label_values['unknown']}. Correct labels.mapping, labels.names or "
+        f"{_met(facts['label_values'])}. Correct labels.mapping, labels.names or "
         "columns.label."
     )
+
+
+def _met(label_values: dict[str, dict[str, int]]) -> dict[str, int]:
+    """Returns the label values that were met, those outside of the mapping too."""
+    mapped = {v: n for v, n in label_values["mapped"].items() if n}
+    return mapped | label_values["unknown"]
+
+
+def _shown_language(language: str) -> str:
+    """Shows what doesn't look like a language's code, perhaps a mail, as 'other'."""
+    return language if _LANGUAGE.fullmatch(language) else _OTHER_LANGUAGE

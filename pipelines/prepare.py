@@ -30,7 +30,11 @@ from reviewbeam.components.validation import statistics as stats
 from reviewbeam.components.validation.excluded import load_excluded_ids
 from reviewbeam.components.validation.rules import ReviewRules
 from reviewbeam.pipelines.data_gate import check_statistics, pass_gate
-from reviewbeam.pipelines.dataset_facts import DatasetFacts, check_classes
+from reviewbeam.pipelines.dataset_facts import (
+    DatasetFacts,
+    check_classes,
+    refuse_all,
+)
 from reviewbeam.pipelines.prepare_graph import REJECTS, STATISTICS, PrepareGraph
 
 KIND = "dataset"
@@ -89,17 +93,22 @@ def prepare(
             with_shards=not infer_schema,
         )
         facts = DatasetFacts(config, files, _run(graph, files, options))
+        rejects = sorted((staging / REJECTS).iterdir())
+        for path in rejects:
+            path.chmod(0o600)
+        if not facts.written:  # without examples there are no statistics
+            pass_gate(config, facts.describe([]), [], staging / REPORT)
+            refuse_all(facts, config)
         shards = (
             [] if infer_schema else facts.complete_shards(staging, graph.partitions)
         )
         schema, anomalies, drift = check_statistics(
             staging / STATISTICS, config.schema_rules, baseline, facts.places()
         )
+        for part in (schema.feature, schema.string_domain):
+            part.sort(key=lambda item: item.name)  # TFDV's order is the workers'
         stats.write_schema(schema, staging / SCHEMA)
         shutil.rmtree(staging / _WORK)
-        rejects = sorted((staging / REJECTS).iterdir())
-        for path in rejects:
-            path.chmod(0o600)
         described = facts.describe(shards) | {
             "text": config.text.model_dump(mode="json"),
             "split": config.split.model_dump(mode="json"),
@@ -163,13 +172,20 @@ def _run(
       ReviewbeamError: a file changed or vanished meanwhile.
     """
     try:
-        return graph.run(options)
-    finally:
-        for path, what in changed_files(files).items():
-            raise ReviewbeamError(
-                f"{path}: {what}. Nothing was published; run it again when the file "
-                "is complete."
-            )
+        told = graph.run(options)
+    except Exception:
+        _refuse_changed(files)  # the likelier cause
+        raise
+    _refuse_changed(files)
+    return told
+
+
+def _refuse_changed(files: list[CorpusFile]) -> None:
+    for path, what in changed_files(files).items():
+        raise ReviewbeamError(
+            f"{path}: {what}. Nothing was published; run it again when the file is "
+            "complete."
+        )
 
 
 def _check_config(config: PrepareConfig, encoder: EncoderDirectory) -> None:

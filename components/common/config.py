@@ -132,6 +132,7 @@ def _explain(config_type: type[Config], problem: Mapping[str, Any]) -> str:
         return f"the key {name!r} is missing"
     found = problem.get("input")
     message = problem["msg"].removeprefix("Value error, ")
+    message = message.replace("a valid tuple", "a list")  # YAML knows no tuples
     if isinstance(found, str | int | float | bool) or found is None:
         return f"{name}: {message}; found {found!r}"
     return f"{name}: {message}"

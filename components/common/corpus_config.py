@@ -67,7 +67,8 @@ class RecordRules(Config):
 
     min_characters: int = Field(1, ge=1)  # after trimming white space
     max_characters: int = Field(100_000, ge=1)
-    languages: tuple[Name, ...] | None = None  # none: all are welcome
+    # none: all are welcome
+    languages: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
     actions: RuleActions = RuleActions()
     max_reject_fraction: Fraction = 1.0  # of all rows; above it: exit 3
     max_reject_fraction_per_file: Fraction = 1.0  # of any file's rows

@@ -14,8 +14,14 @@ def open_binary(path: str):
 def write_atomically(path: str, data: bytes) -> None:
     """Writes a file of any Beam file system so that a retry finds it whole or not."""
     temporary = f"{path}.{hashlib.sha256(data).hexdigest()[:8]}.tmp"
-    with FileSystems.create(
-        temporary, compression_type=CompressionTypes.UNCOMPRESSED
-    ) as sink:
+    with _create(temporary) as sink:
         sink.write(data)
     FileSystems.rename([temporary], [path])
+
+
+def _create(path: str):
+    if FileSystems.get_scheme(path) is None:
+        # Beam would make the folder too: that of a job which has ended, and whose
+        # last worker is late.
+        return open(path, "wb")
+    return FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)

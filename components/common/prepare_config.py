@@ -66,7 +66,7 @@ class SplitRules(Config):
     """How examples are divided: by a salted hash, by time, or by a given column."""
 
     salt: Name = "reviewbeam"
-    validation: Fraction = 0.1  # of what is not in test
+    validation: Fraction = 0.1  # by time or column: of what is not in test
     test: Fraction | None = None  # by hash only; none: 0.1
     group_by: Name | None = None  # reviews of one group are never in two splits
     # The last `test_days` before the corpus's latest date are the test.

@@ -27,6 +27,7 @@ from reviewbeam.components.common.errors import BusyError, DataGateError, UserEr
 
 SUCCESS = "_SUCCESS"
 FAILED = ".failed"  # behind an output's name
+_PATIENCE = 50  # tenths of a second
 _NOT_WRITABLE = (
     errno.EACCES,
     errno.EPERM,
@@ -52,6 +53,8 @@ def is_done(output: Path, kind: str, expected: str, *, overwrite: bool = False) 
         )
     manifest = read_manifest(output, kind)
     if manifest.get("fingerprint") == expected:
+        # Of a run that was killed at its very end.
+        shutil.rmtree(_replaced(output.absolute()), ignore_errors=True)
         return True
     if overwrite:
         return False
@@ -89,15 +92,14 @@ def staged_output(
     """
     output = output.absolute()
     staging = output.with_name(output.name + ".staged")
-    replaced = output.with_name(f".{output.name}.replaced")
+    replaced = _replaced(output)
     failed = output.with_name(output.name + FAILED)
-    if evidence and _is_there(failed) and not _is_evidence(failed, evidence):
+    if evidence and not _is_free(failed, evidence):
         raise UserError(
             f"{str(failed)!r} is needed for what a data gate stops, and holds files "
             "that reviewbeam did not leave there. Move it, or choose another --output."
         )
-    make_folder(staging)
-    with folder_lock(staging):
+    with _own_folder(staging):
         leftovers = {name for name in os.listdir(staging) if name[0] != "."}
         if leftovers and RUN_FILE not in leftovers:
             raise UserError(
@@ -106,14 +108,13 @@ def staged_output(
             )
         _recover(output, replaced)
         if (output / MANIFEST).exists() and not overwrite:
-            os.rmdir(staging)
             raise BusyError(
                 f"Another run has just written {str(output)!r}. Run this one again."
             )
         _clear(staging)
         run = RunRecord(job)
-        run.begin(staging)
         try:
+            run.begin(staging)
             yield staging
             run.finish(staging)
             (staging / SUCCESS).touch()
@@ -122,13 +123,13 @@ def staged_output(
             os.rename(staging, output)
         except BaseException as error:
             _recover(output, replaced)
-            if evidence and isinstance(error, DataGateError):
+            stopped = evidence and isinstance(error, DataGateError)
+            if stopped and _is_free(failed, evidence):
                 _clear(staging, keep={*evidence, RUN_FILE})
                 _remove_evidence(failed, evidence)
                 os.rename(staging, failed)
             else:
-                _clear(staging)
-                os.rmdir(staging)
+                _remove(staging)
             raise
         shutil.rmtree(replaced, ignore_errors=True)
         _remove_evidence(failed, evidence)
@@ -189,9 +190,10 @@ def folder_lock(folder: Path) -> Iterator[None]:
     Raises:
       BusyError: another process holds it.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = None
     try:
         try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             same = os.fstat(descriptor).st_ino == os.stat(folder).st_ino
         except (BlockingIOError, FileNotFoundError):
@@ -203,7 +205,33 @@ def folder_lock(folder: Path) -> Iterator[None]:
             )
         yield
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _own_folder(folder: Path) -> Iterator[None]:
+    """Makes a folder and locks it; a failure leaves none that is empty."""
+    make_folder(folder)
+    with folder_lock(folder):
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+            raise
+
+
+def _remove(folder: Path) -> None:
+    """Removes a folder of ours, in which threads of a stopped job may still write."""
+    for patience in reversed(range(_PATIENCE)):
+        try:
+            _clear(folder)
+            return os.rmdir(folder)
+        except OSError as error:
+            if not patience or error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
+                raise
+        time.sleep(0.1)
 
 
 def _clear(folder: Path, keep: Collection[str] = ()) -> None:
@@ -230,10 +258,16 @@ def _is_evidence(folder: Path, evidence: Collection[str]) -> bool:
     return RUN_FILE in names and names <= {*evidence, RUN_FILE}
 
 
-def _is_there(folder: Path) -> bool:
-    """Tells whether something stands where a folder is needed."""
-    empty = folder.is_dir() and not folder.is_symlink() and not os.listdir(folder)
-    return os.path.lexists(folder) and not empty
+def _is_free(folder: Path, evidence: Collection[str]) -> bool:
+    """Tells whether evidence may be put into a place."""
+    if not os.path.lexists(folder) or _is_evidence(folder, evidence):
+        return True
+    return folder.is_dir() and not folder.is_symlink() and not os.listdir(folder)
+
+
+def _replaced(output: Path) -> Path:
+    """The place of an older output while a newer one takes its own."""
+    return output.with_name(f".{output.name}.replaced")
 
 
 def _recover(output: Path, replaced: Path) -> None:

@@ -35,8 +35,15 @@ def hashed(values: list[str | None]) -> pa.Array:
 
 def key_numbers(keys: pa.Array) -> np.ndarray:
     """Returns keys without nulls as uint64 [rows, 2], which sort as the bytes do."""
-    data = b"".join(keys.to_pylist())
-    return np.frombuffer(data, ">u8").reshape(-1, 2).astype(np.uint64)
+    return np.frombuffer(key_bytes(keys), ">u8").reshape(-1, 2).astype(np.uint64)
+
+
+def key_bytes(keys: pa.Array) -> bytes:
+    """Returns keys without nulls one after the other."""
+    if not len(keys):
+        return b""
+    start, size = keys.offset * KEY_BYTES, len(keys) * KEY_BYTES
+    return keys.buffers()[1].slice(start, size).to_pybytes()
 
 
 def share_of(value: bytes, salt: str) -> float:

@@ -1,12 +1,14 @@
 """Usable reviews to examples: the only shuffle of rows in `prepare`."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
 
 from reviewbeam.components.common.columns import (
     ORIGIN,
@@ -24,6 +26,7 @@ from reviewbeam.components.examples.settle import settle
 from reviewbeam.components.examples.splits import needs_groups
 
 Partitioned = tuple[int, bytes]
+_GATHERED_BYTES = 2**26  # of reviews, before they are divided
 
 
 @dataclasses.dataclass
@@ -43,25 +46,28 @@ class MakeExamples(beam.PTransform):
         config, partitions = self.config, self.partitions
         keyed = reviews | "AddKeys" >> beam.Map(_with_keys)
         latest = _latest(keyed) if config.split.time_column else None
-        arriving = [keyed | "PartitionByText" >> beam.FlatMap(_by_text, partitions)]
+        arriving = [
+            keyed | "PartitionByText" >> beam.ParDo(_Divide(_by_text, partitions))
+        ]
         outcomes = []
         if config.columns.id:
             found = (
                 keyed
-                | "FactsById" >> beam.FlatMap(conflicts.facts, "id", partitions)
+                | "FactsById" >> beam.ParDo(_Divide(conflicts.facts, "id", partitions))
                 # (partition of the id, facts)
                 | "GroupByIds" >> beam.GroupByKey()
                 | "FindRepeatedIds"
-                >> beam.ParDo(_FindRepeatedIds(config, partitions)).with_outputs(
-                    "outcomes", main="notices"
-                )
+                >> beam.ParDo(_FindRepeatedIds(config, partitions))
+                .with_output_types(Partitioned)
+                .with_outputs("outcomes", main="notices")
             )
             arriving.append(found.notices)
             outcomes.append(found.outcomes)
         if needs_groups(config.split):
             arriving.append(
                 keyed
-                | "FactsByGroup" >> beam.FlatMap(conflicts.facts, "group", partitions)
+                | "FactsByGroup"
+                >> beam.ParDo(_Divide(conflicts.facts, "group", partitions))
                 # (partition of the group, facts)
                 | "GroupByGroups" >> beam.GroupByKey()
                 | "FindGroupConflicts"
@@ -73,9 +79,9 @@ class MakeExamples(beam.PTransform):
             # (partition of the text, reviews or notices)
             | "GroupByPartition" >> beam.GroupByKey()
             | "SettlePartition"
-            >> beam.ParDo(_Settle(config), latest).with_outputs(
-                "outcomes", "rejects", "conflicts", main="examples"
-            )
+            >> beam.ParDo(_Settle(config), latest)
+            .with_output_types(tuple[int, pa.RecordBatch])
+            .with_outputs("outcomes", "rejects", "conflicts", main="examples")
         )
         return {
             "examples": settled.examples,
@@ -106,6 +112,37 @@ def _latest(reviews: beam.PCollection[pa.RecordBatch]) -> beam.pvalue.AsSingleto
         | "LatestOfAll" >> beam.CombineGlobally(max).without_defaults()
     )
     return beam.pvalue.AsSingleton(latest, default_value=None)
+
+
+class _Divide(beam.DoFn):
+    """Calls divide(reviews, *arguments) on many batches at once.
+
+    Each partition's rows are a message of their own. Of one batch it would have a few
+    rows or one, and a message costs more than a hundred of them.
+    """
+
+    def __init__(self, divide: Callable[..., Iterator[Partitioned]], *arguments: Any):
+        self._divide = divide
+        self._arguments = arguments
+
+    def start_bundle(self):
+        self._batches: list[pa.RecordBatch] = []
+        self._bytes = 0
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[Partitioned]:
+        self._batches.append(batch)
+        self._bytes += batch.nbytes
+        if self._bytes >= _GATHERED_BYTES:
+            yield from self._divided()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        if self._batches:
+            yield from map(GlobalWindows.windowed_value, self._divided())
+
+    def _divided(self) -> Iterator[Partitioned]:
+        reviews = concat_batches(self._batches, self._batches[0].schema)
+        self.start_bundle()
+        return self._divide(reviews, *self._arguments)
 
 
 class _FindRepeatedIds(beam.DoFn):

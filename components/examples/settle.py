@@ -74,17 +74,18 @@ def settle(
     starts = np.flatnonzero(new_run)
     lengths = np.diff(np.append(starts, len(keys)))
 
-    fold = _Fold(reviews, own, config)
     chosen = order[starts[lengths == 1]].tolist()
     counts = [1] * len(chosen)
     fates: list[tuple[int, str]] = []
-    for start, length in zip(
-        starts[lengths > 1].tolist(), lengths[lengths > 1].tolist(), strict=True
-    ):
-        winners, losers = fold(order[start : start + length].tolist())
-        chosen.extend(row for row, _ in winners)
+    with_copies = order[np.repeat(lengths > 1, lengths)]
+    fold = _Fold(_taken(reviews, with_copies), own[with_copies], config)
+    rows, start = with_copies.tolist(), 0
+    for length in lengths[lengths > 1].tolist():
+        winners, losers = fold(range(start, start + length))
+        chosen.extend(rows[place] for place, _ in winners)
         counts.extend(count for _, count in winners)
-        fates.extend(losers)
+        fates.extend((rows[place], fate) for place, fate in losers)
+        start += length
     examples = _examples(reviews, own, np.array(chosen, np.int64), np.array(counts))
     outcomes = _outcomes(reviews, own, chosen, fates)
     return Settled(examples, outcomes, fold.conflicts, fold.shown_conflicts)
@@ -99,15 +100,16 @@ def _examples(
     order = np.lexsort((np.arange(len(rows)), keys[:, 1], keys[:, 0], own[rows]))
     rows, counts = rows[order], counts[order]
     names = pa.array(SPLITS, pa.string())
-    examples = pa.RecordBatch.from_arrays(
-        [column.take(pa.array(rows)) for column in reviews.columns],
-        names=reviews.schema.names,
-    )
     return with_columns(
-        examples,
+        _taken(reviews, rows),
         split=names.take(pa.array(own[rows])),
         count=pa.array(counts, pa.int64()),
     )
+
+
+def _taken(reviews: pa.RecordBatch, rows: np.ndarray) -> pa.RecordBatch:
+    columns = [column.take(pa.array(rows)) for column in reviews.columns]
+    return pa.RecordBatch.from_arrays(columns, names=reviews.schema.names)
 
 
 def _outcomes(
@@ -127,16 +129,20 @@ class _Fold:
     """Chooses the survivors among reviews of one text, and the fate of the others."""
 
     def __init__(self, reviews: pa.RecordBatch, own: np.ndarray, config: PrepareConfig):
-        self._own = own
+        self._own = own.tolist()
         self._on_conflict = config.duplicates.on_conflict
         self._test_is_given = config.split.column is not None
-        self._labels = reviews.column("label_index")
+        self._labels = [
+            tuple(label) if isinstance(label, list) else label
+            for label in reviews.column("label_index").to_pylist()
+        ]
         self._reviews = reviews
         self._config = config
         self.conflicts = 0
         self.shown_conflicts: list[LabelConflict] = []  # texts come in order of keys
         self._order = [
-            reviews.column(name) for name in ("id", "text", "file", "slice", "row")
+            reviews.column(name).to_pylist()
+            for name in ("id", "text", "file", "slice", "row")
         ]
 
     def __call__(
@@ -150,7 +156,7 @@ class _Fold:
             return [(row, 1) for row in sorted(rows, key=self._rank)], fates
         by_label: dict[int | tuple, list[int]] = {}
         for row in rows:
-            by_label.setdefault(self._label(row), []).append(row)
+            by_label.setdefault(self._labels[row], []).append(row)
         if len(by_label) > 1:
             self._note_conflict(by_label)
         if len(by_label) > 1 and self._on_conflict == "drop":
@@ -183,13 +189,9 @@ class _Fold:
             LabelConflict(key.hex(), file, piece, number, labels, text)
         )
 
-    def _label(self, row: int) -> int | tuple:
-        label = self._labels[row].as_py()
-        return tuple(label) if isinstance(label, list) else label
-
     def _rank(self, row: int) -> tuple:
         """A total order of reviews that no order of reading can change."""
-        identity, text, *place = (column[row].as_py() for column in self._order)
+        identity, text, *place = (values[row] for values in self._order)
         return _digest(identity), _digest(text), *place
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reviewbeam.components.common.prepare_config import SPLITS, SplitRules
-from reviewbeam.components.examples.keys import share_of
+from reviewbeam.components.examples.keys import KEY_BYTES, key_bytes, share_of
 
 # The more reserved a split, the higher its rank: nothing of test goes to train.
 TRAIN, VALIDATION, TEST = range(len(SPLITS))
@@ -63,16 +63,15 @@ def _by_hash(reviews: pa.RecordBatch, rules: SplitRules) -> np.ndarray:
         return np.zeros(reviews.num_rows, np.int8)
     # Test comes first, so that what was once in test stays there when the share of
     # validation changes.
-    shares = np.array(
-        [
-            share_of(key if group is None else b"group:" + group.encode(), rules.salt)
-            for key, group in zip(
-                reviews.column("text_key").to_pylist(),
-                reviews.column("group").to_pylist(),
-                strict=True,
-            )
+    keys = key_bytes(reviews.column("text_key"))
+    decides = [keys[at : at + KEY_BYTES] for at in range(0, len(keys), KEY_BYTES)]
+    groups = reviews.column("group")
+    if groups.null_count < len(groups):
+        decides = [
+            key if group is None else b"group:" + group.encode()
+            for key, group in zip(decides, groups.to_pylist(), strict=True)
         ]
-    )
+    shares = np.array([share_of(value, rules.salt) for value in decides])
     return np.where(
         shares < test, TEST, np.where(shares < reserved, VALIDATION, TRAIN)
     ).astype(np.int8)

@@ -2,7 +2,7 @@
 
 import csv
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from reviewbeam.components.common.corpus_config import RecordRules
 from reviewbeam.components.ingestion.lines import MAX_RECORD_BYTES
@@ -15,14 +15,24 @@ csv.field_size_limit(MAX_RECORD_BYTES)
 
 
 def csv_records(
-    lines: Iterable[tuple[int, bytes]], delimiter: str, rules: RecordRules
+    lines: Iterable[tuple[int, bytes]],
+    delimiter: str,
+    rules: RecordRules,
+    is_damaged: Callable[[], bool] = lambda: False,
 ) -> Iterator[Records]:
     """Yields the CSV records behind the header (RFC 4180 quoting).
 
     A quote that is never closed costs its own line only: the lines that it would
     have swallowed are read again.
+
+    Args:
+      lines: of the file, with their offsets.
+      delimiter: between fields.
+      rules: whether invalid UTF-8 is mended.
+      is_damaged: tells at the end of the lines that the file goes on, but can't be
+        read: a record that is open then belongs to the damage.
     """
-    source = _CsvLines(lines)
+    source = _CsvLines(lines, is_damaged)
     header: list[str] = []
     rows: list[tuple] = []
     size = 0
@@ -68,8 +78,12 @@ def _csv_block(rows: list[tuple], header: list[str]) -> Records:
 class _CsvLines:
     """Feeds lines to a CSV parser and remembers those of the current record."""
 
-    def __init__(self, lines: Iterable[tuple[int, bytes]]):
+    def __init__(
+        self, lines: Iterable[tuple[int, bytes]], is_damaged: Callable[[], bool]
+    ):
         self._lines = enumerate(lines, 1)
+        self._is_damaged = is_damaged
+        self._is_over = False
         self._again: deque = deque()
         self._record: list[tuple[int, int, bytes]] = []
 
@@ -84,6 +98,8 @@ class _CsvLines:
             except StopIteration:
                 return
             except csv.Error:
+                if self._is_over and self._is_damaged():
+                    return  # it may be the text of a review that the damage cut off
                 fields, problem, parser = None, "malformed_csv", None
                 self._again.extendleft(reversed(self._record[1:]))
                 del self._record[1:]
@@ -105,6 +121,7 @@ class _CsvLines:
             else:
                 number, (offset, line) = next(self._lines, (0, (0, None)))
                 if line is None:
+                    self._is_over = True
                     return
                 if offset == 0:
                     line = line.removeprefix(BOM)

@@ -104,7 +104,8 @@ def _row_group_bytes(path: str) -> list[int]:
     try:
         with open_binary(path) as source:
             groups = pq.ParquetFile(source).metadata
-    except (pa.ArrowException, OSError) as error:
+    # The names of columns are decoded too.
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DamagedFileError(f"its Parquet footer can't be read ({error})") from None
     return [groups.row_group(i).total_byte_size for i in range(groups.num_row_groups)]
 
@@ -157,6 +158,10 @@ def _name_below(glob: str, path: str) -> str:
 
 
 def _inspect(path: str, name: str, config: CorpusConfig) -> CorpusFile:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{path!a}: the name is not UTF-8. Rename the file.") from None
     stem, suffix = posixpath.splitext(path.lower())
     compression = COMPRESSIONS.get(suffix, "none")
     if compression != "none":

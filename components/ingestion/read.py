@@ -93,7 +93,8 @@ class SliceReader:
                         problem in _UNREADABLE for problem in records.problems
                     )
                     yield self._mapper.batch(records, summary.file, summary.index)
-        except (OSError, BeamIOError, pa.ArrowException) as error:
+        # A broken footer of Parquet may hold names that are no UTF-8.
+        except (OSError, BeamIOError, pa.ArrowException, UnicodeDecodeError) as error:
             self._note_damage(error)
         if summary.damaged and self._config.on_damaged_file == "salvage":
             summary.lines += 1
@@ -119,7 +120,9 @@ class SliceReader:
             yield from json_records(lines, rules)
         else:
             delimiter = "\t" if file.format == "tsv" else self._config.csv_delimiter
-            yield from csv_records(lines, delimiter, rules)
+            yield from csv_records(
+                lines, delimiter, rules, lambda: self.summary.damaged is not None
+            )
 
     def _counted(self, lines: Iterable[tuple[int, bytes]]):
         try:

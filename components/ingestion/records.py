@@ -106,10 +106,13 @@ def parquet_records(file: pq.ParquetFile, start: int, stop: int, wanted: set[str
     """
     names = file.schema_arrow.names
     columns = [n for n in names if any(w == n or w.startswith(n + ".") for w in wanted)]
+    batches = (  # by groups, so that a broken one costs none before it
+        batch
+        for group in range(start, stop)
+        for batch in file.iter_batches(AT_ONCE, row_groups=[group], columns=columns)
+    )
     first = 1
-    for batch in file.iter_batches(
-        AT_ONCE, row_groups=list(range(start, stop)), columns=columns
-    ):
+    for batch in batches:
         rows = batch.num_rows
         yield Records(
             list(range(first, first + rows)),

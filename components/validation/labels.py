@@ -68,19 +68,17 @@ def unknown_values(labels: pa.Array, rules: LabelRules) -> pa.Array:
       rules: the classes.
 
     Returns:
-      Strings, with LABEL_SEPARATOR between several.
+      Strings, with LABEL_SEPARATOR between several of one review.
     """
     if rules.type != "multilabel":
         return labels
     known = rules.class_index()
-    names = (label and label.split(LABEL_SEPARATOR)[1:] for label in labels.to_pylist())
-    return pa.array(
-        [
-            mine and LABEL_SEPARATOR.join(name for name in mine if name not in known)
-            for mine in names
-        ],
-        pa.string(),
-    )
+    found = []
+    for combined in labels.to_pylist():
+        names = (combined or "").split(LABEL_SEPARATOR)[1:]
+        unknown = LABEL_SEPARATOR.join(name for name in names if name not in known)
+        found.append(unknown or None)
+    return pa.array(found, pa.string())
 
 
 def count_labels(reviews: pa.RecordBatch, rejects: pa.RecordBatch) -> dict[str, int]:

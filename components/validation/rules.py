@@ -185,7 +185,7 @@ class ReviewRules:
     def _ids(self, columns: dict[str, pa.Array], verdict: "_Verdict") -> pa.Array:
         """Derives an id from the content where none is given."""
         ids = columns["id"]
-        missing = _is_missing(ids)
+        missing = pc.and_(_is_missing(ids), pc.is_valid(columns["text"]))
         if not self.excluded_ids:
             missing = verdict.still_good(missing)  # nobody asks for a reject's
         if not pc.any(missing).as_py():

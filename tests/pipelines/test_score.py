@@ -250,7 +250,7 @@ def test_too_many_rejects_publish_nothing(run_score, tmp_path):
     rules = {"max_reject_fraction": 0.1}
     code, _, err = run_score(SAMPLE / "broken.jsonl", rules=rules)
     assert code == 3
-    assert "of 35 new rows are rejects" in err
+    assert "of 35 rows are rejects" in err
     assert not list(tmp_path.glob("scores/model_version=*"))
 
 

@@ -1,4 +1,5 @@
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -6,14 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reviewbeam.components.common.columns import (
+    RAW_BYTES,
     REJECTS,
+    VALUES,
     concat_batches,
     from_bytes,
+    is_value,
     parquet_bytes,
+    raw_of_values,
+    raw_records,
     review_schema,
     select_columns,
     to_bytes,
     with_columns,
+    without_columns,
 )
 
 MIXED = pa.schema(
@@ -59,7 +66,8 @@ def _batch(rows, schema=MIXED):
 def test_schema_of_reviews():
     assert review_schema(("product", "text")).names == [
         *("file", "slice", "row", "byte_offset", "raw", "problem"),
-        *("text", "id", "label", "language", "group"),
+        *("repairs", "text", "id", "label", "language", "group"),
+        *("time", "given_split"),
         *("keep.product", "keep.text"),
     ]
     assert REJECTS.names == [
@@ -139,6 +147,44 @@ def test_select_columns_in_the_order_asked_for():
     batch = pa.RecordBatch.from_pydict({"a": [1], "b": ["x"], "c": [None]})
 
     assert select_columns(batch, ["c", "a"]).to_pydict() == {"c": [None], "a": [1]}
+
+
+def test_without_columns_keeps_the_others_in_order():
+    batch = pa.RecordBatch.from_pydict({"a": [1], "b": ["x"], "c": [None]})
+
+    left = without_columns(batch, "b", "met nowhere")
+    assert left.to_pydict() == {"a": [1], "c": [None]}
+
+
+def test_values_are_what_the_corpus_said_of_a_review():
+    names = [name for name in review_schema(("file",)).names if is_value(name)]
+
+    assert names == [*VALUES, "keep.file"]
+    assert not is_value("label_index")
+
+
+def test_a_record_without_bytes_is_told_by_its_values():
+    schema = review_schema(("shop",))
+    rows = [
+        {"raw": b"as it was", "text": "a"},
+        {"text": "é", "id": "r2", "keep.shop": "s", "file": "f", "problem": "p"},
+        {"raw": b"x" * 70_000},
+        {"text": "x" * 70_000},
+        {"raw": b""},
+    ]
+    batch = pa.RecordBatch.from_pylist(rows, schema=schema)
+    unset = dict.fromkeys(["label", "language", "group", "time", "given_split"])
+
+    first, second, long, long_text, empty = raw_records(batch).to_pylist()
+    assert first == b"as it was"
+    expected = {"text": "é", "id": "r2", "keep.shop": "s"} | unset
+    assert orjson.loads(second) == expected
+    assert long == b"x" * RAW_BYTES == b"x" * 65_536
+    assert len(long_text) == RAW_BYTES
+    assert empty == b""
+    assert [orjson.loads(raw) for raw in raw_of_values(batch.slice(1, 1))] == [expected]
+    assert raw_records(batch.slice(1, 1)).to_pylist() == [second]
+    assert raw_records(batch.slice(0, 0)).to_pylist() == []
 
 
 def test_equal_tables_have_equal_parquet_bytes():

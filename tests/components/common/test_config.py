@@ -76,7 +76,7 @@ def test_every_problem_is_listed(load):
     assert width.startswith("- shape.width: Input should be a valid integer")
     assert width.endswith("found 'wide'")
     assert height == "- shape.height: Input should be a finite number; found nan"
-    assert tags.startswith("- tags: Input should be a valid tuple; found 7")
+    assert tags.startswith("- tags: Input should be a list; found 7")
 
 
 def test_a_problem_of_the_whole_config_has_a_name():

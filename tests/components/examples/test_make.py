@@ -7,8 +7,9 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from reviewbeam.components.common.columns import REJECTS
+from reviewbeam.components.common.columns import REJECTS, from_bytes
 from reviewbeam.components.common.prepare_config import SPLITS
+from reviewbeam.components.examples import make
 from reviewbeam.components.examples.keys import normalized_text
 from tests.components.examples.corpora import (
     DIVISIONS,
@@ -217,6 +218,36 @@ def test_by_time_the_last_days_are_the_test(corpus, partitions):
 
 
 # === With a runner ===
+
+
+def test_batches_are_gathered_before_they_are_divided(monkeypatch):
+    config = prepare_config()
+    rows = [{"text": f"t{i}"} for i in range(60)]
+    batches = [make._with_keys(batch) for batch in as_batches(rows, config, 3)]
+
+    def divided(gathered_bytes):
+        """Rows of each message, by partition; those behind the bundle's end apart."""
+        monkeypatch.setattr(make, "_GATHERED_BYTES", gathered_bytes)
+        divide = make._Divide(make._by_text, 4)
+        divide.start_bundle()
+        early = [item for batch in batches for item in divide.process(batch)]
+        late = [item.value for item in divide.finish_bundle()]
+        assert list(divide.finish_bundle()) == []
+        for part in (early, late):
+            yield [(n, from_bytes(data).column("row").to_pylist()) for n, data in part]
+
+    early, late = divided(2**26)
+    assert early == []
+    assert [number for number, _ in late] == [0, 1, 2, 3]
+    assert sorted(row for _, rows in late for row in rows) == list(range(60))
+    size = sum(batch.nbytes for batch in batches)
+    early, late = divided(size // 3)
+    assert [number for number, _ in early] == [0, 1, 2, 3] * (len(early) // 4)
+    both = early + late
+    assert sorted(row for _, rows in both for row in rows) == list(range(60))
+    assert 2 <= len(both) / 4 <= 4
+    early, late = divided(0)
+    assert (len(early) > 20, late) == (True, [])
 
 
 @pytest.mark.parametrize(

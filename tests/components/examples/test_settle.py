@@ -1,10 +1,13 @@
 from collections import Counter
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reviewbeam.components.common.columns import with_columns
 from reviewbeam.components.common.prepare_config import SplitRules
+from reviewbeam.components.examples.keys import KEY_TYPE
 from reviewbeam.components.examples.settle import SHOWN_CONFLICTS, settle
 from tests.components.examples.reviews import (
     MULTILABEL,
@@ -84,6 +87,20 @@ def test_copies_of_a_normalised_text_are_one_example():
     assert outcomes[example["file"], f"written.{example['split']}"] == 1
     assert outcomes.total() == 3
     assert sum(n for (_, fate), n in outcomes.items() if fate == "duplicates") == 2
+
+
+def test_keys_that_share_their_first_half_are_different_texts():
+    keys = [b"12345678" + last for last in (b"abcdefgh", b"ABCDEFGH", b"abcdefgh")]
+    batch = with_columns(
+        keyed(_labelled("t", 0, 1, 1)), text_key=pa.array(keys, KEY_TYPE)
+    )
+    settled = settle(batch, prepare_config(), None)
+
+    found = settled.examples.to_pylist()
+    assert {e["text_key"]: (e["label_index"], e["count"]) for e in found} == {
+        keys[0]: (0, 2),
+        keys[1]: (1, 1),
+    }
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_names():
 
 
 def test_tensorflow_reads_a_shard(path):
-    write_shard(path, RECORDS)
+    write_shard(path, [RECORDS])
 
     dataset = tf.data.TFRecordDataset(path, compression_type="GZIP")
     assert [record.numpy() for record in dataset] == RECORDS
@@ -38,7 +38,7 @@ def test_tensorflow_reads_a_shard(path):
 @given(records=st.lists(st.binary(max_size=50), max_size=10))
 def test_reads_what_it_wrote(tmp_path_factory, records):
     path = str(tmp_path_factory.getbasetemp() / "round_trip.tfrecord.gz")
-    digest = write_shard(path, iter(records))
+    digest = write_shard(path, iter([records]))
 
     with open(path, "rb") as file:
         assert hashlib.sha256(file.read()).hexdigest() == digest
@@ -55,13 +55,25 @@ def test_reads_what_tensorflow_wrote(path):
 
 
 def test_the_same_records_have_the_same_bytes(tmp_path, monkeypatch):
-    first = write_shard(str(tmp_path / "one"), RECORDS)
+    first = write_shard(str(tmp_path / "one"), [RECORDS])
     monkeypatch.setattr("time.time", lambda: 2e9)  # gzip may note the time
-    second = write_shard(str(tmp_path / "two"), RECORDS)
+    second = write_shard(str(tmp_path / "two"), [RECORDS])
 
     assert first == second
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
-    assert write_shard(str(tmp_path / "three"), RECORDS[::-1]) != first
+    assert write_shard(str(tmp_path / "three"), [RECORDS[::-1]]) != first
+
+
+@given(cuts=st.lists(st.integers(0, 400), max_size=6).map(sorted))
+def test_however_records_are_batched_they_have_the_same_bytes(tmp_path_factory, cuts):
+    folder = tmp_path_factory.getbasetemp()
+    records = [f"review {i * i} of {i % 7} stars".encode() * 9 for i in range(400)]
+    bounds = [0, *cuts, len(records)]
+    batches = [records[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+
+    once = write_shard(str(folder / "once"), [records])
+    assert write_shard(str(folder / "batched"), batches) == once
+    assert read_shard(str(folder / "batched")) == records
 
 
 def test_an_empty_shard_is_a_file_that_tensorflow_reads(path):
@@ -72,7 +84,7 @@ def test_an_empty_shard_is_a_file_that_tensorflow_reads(path):
 
 
 def test_a_shard_cut_short_at_any_place(path):
-    write_shard(path, RECORDS)
+    write_shard(path, [RECORDS])
     with open(path, "rb") as file:
         whole = file.read()
 
@@ -111,7 +123,7 @@ def test_a_changed_byte_is_found_wherever_it_is(path):
 
 
 def test_a_changed_byte_of_the_file(path):
-    write_shard(path, RECORDS)
+    write_shard(path, [RECORDS])
     with open(path, "r+b") as file:
         file.seek(40)
         byte = file.read(1)

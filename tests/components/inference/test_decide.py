@@ -13,6 +13,7 @@ def _model(kind, names, threshold=0.5):
             "text": {},
             "split": {},
             "config": {"encoder": "e"},
+            "language_detector": None,
             "vocabulary_sha256": "v",
             "weights_sha256": "w",
             "encoder_fingerprint": "e",

@@ -54,7 +54,9 @@ def test_fields_of_a_name_do_not_run_together():
 
 
 def test_a_part_and_its_record(tmp_path):
-    record = ChunkRecord(CHUNK, rows=5, written=2, rejected={"text_empty": 3})
+    record = ChunkRecord(
+        CHUNK, rows=5, written=2, rejected={"text_empty": 2}, excluded=1
+    )
     assert not is_staged(str(tmp_path), CHUNK)
     write_part(str(tmp_path), record, _scored(), b"rejects")
 
@@ -78,13 +80,15 @@ def test_a_part_and_its_record(tmp_path):
 
 
 def test_what_holds_no_row_is_not_written(tmp_path):
-    nothing = ChunkRecord(CHUNK, rows=2, written=0, rejected={"text_empty": 2})
+    nothing = ChunkRecord(
+        CHUNK, rows=2, written=0, rejected={"text_empty": 2}, excluded=0
+    )
     write_part(str(tmp_path), nothing, _scored(0), b"rejects")
     assert not (tmp_path / CHUNK.part).exists()
     assert rejects_path(tmp_path, CHUNK).exists()
 
     other = dataclasses.replace(CHUNK, slice=4)
-    write_part(str(tmp_path), ChunkRecord(other, 2, 2, {}), _scored(), b"")
+    write_part(str(tmp_path), ChunkRecord(other, 2, 2, {}, 0), _scored(), b"")
     assert (tmp_path / other.part).exists()
     assert not rejects_path(tmp_path, other).exists()
 
@@ -97,7 +101,7 @@ def test_a_chunk_is_staged_when_all_of_it_is(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(parts, "write_json", die)
-    record = ChunkRecord(CHUNK, rows=2, written=2, rejected={})
+    record = ChunkRecord(CHUNK, rows=2, written=2, rejected={}, excluded=0)
     with pytest.raises(KeyboardInterrupt):
         write_part(str(tmp_path), record, _scored(), b"")
 
@@ -109,7 +113,7 @@ def test_a_chunk_is_staged_when_all_of_it_is(tmp_path, monkeypatch):
 def test_records_are_ordered_by_place(tmp_path):
     places = [("b", 0, 1), ("a", 10, 1), ("a", 2, 5), ("a", 2, 1)]
     for file, piece, row in places:
-        record = ChunkRecord(Chunk(file, "0", piece, row), 1, 1, {})
+        record = ChunkRecord(Chunk(file, "0", piece, row), 1, 1, {}, 0)
         write_part(str(tmp_path), record, _scored(1), b"")
     (tmp_path / "summaries.json").write_text("[]")  # is no record
 

@@ -6,7 +6,11 @@ import zstandard
 
 from reviewbeam.components.common.corpus_config import CorpusConfig
 from reviewbeam.components.common.errors import UserError
-from reviewbeam.components.common.prepare_config import LabelRules, PrepareConfig
+from reviewbeam.components.common.prepare_config import (
+    LabelRules,
+    PrepareConfig,
+    SplitRules,
+)
 from reviewbeam.components.ingestion.checks import (
     check_columns,
     check_magic,
@@ -29,7 +33,7 @@ def test_mapped_columns_by_their_config_key():
         encoder="e",
         columns=columns,
         labels=LabelRules(type="binary", names=("no", "yes")),
-        split={"group_by": "product"},
+        split={"group_by": "product", "time_column": "at", "test_days": 1},
     )
 
     assert mapped_columns(config) == {
@@ -38,8 +42,12 @@ def test_mapped_columns_by_their_config_key():
         "columns.label": "l",
         "columns.language": "g",
         "split.group_by": "product",
+        "split.time_column": "at",
         "columns.keep.a": "a",
     }
+    config = config.model_copy(update={"split": SplitRules(column="part")})
+    assert mapped_columns(config)["split.column"] == "part"
+    assert "split.group_by" not in mapped_columns(config)
 
 
 @pytest.mark.parametrize("found", HEADS)

@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import os
 import shutil
 
 import pyarrow as pa
@@ -10,7 +11,12 @@ from hypothesis import strategies as st
 
 from reviewbeam.components.common.corpus_config import CorpusConfig
 from reviewbeam.components.common.errors import UserError
-from reviewbeam.components.ingestion.files import CorpusFile, find_files, slice_file
+from reviewbeam.components.ingestion.files import (
+    CorpusFile,
+    changed_files,
+    find_files,
+    slice_file,
+)
 from reviewbeam.components.ingestion.lines import DamagedFileError
 
 LINE = b'{"text": "a"}\n'
@@ -118,6 +124,7 @@ def test_files_are_described(corpus):
         compression="none",
         size=len(LINE),
         sha256=hashlib.sha256(LINE).hexdigest(),
+        modified=(corpus / "2023/a.jsonl").stat().st_mtime,
     )
 
 
@@ -207,6 +214,15 @@ def test_a_file_that_is_not_what_its_name_says(tmp_path, name, content, message)
         find_files(_config(path))
 
 
+def test_a_name_that_is_no_utf8(tmp_path):
+    path = os.path.join(os.fsencode(tmp_path), b"a\xff.jsonl")
+    with open(path, "wb") as sink:
+        sink.write(LINE)
+
+    with pytest.raises(UserError, match=r"a\\udcff.jsonl': the name is not UTF-8"):
+        find_files(_config(tmp_path / "*"))
+
+
 def test_a_folder_is_no_file(corpus):
     with pytest.raises(UserError, match="2023"):
         find_files(_config(corpus / "2023"))
@@ -274,3 +290,25 @@ def test_a_parquet_file_cut_short_is_damaged(tmp_path, size):
 
     with pytest.raises(DamagedFileError, match="its Parquet footer can't be read"):
         slice_file(_file(path), 1)
+
+
+# === Files that change ===
+
+
+def test_files_that_changed_since_they_were_found(corpus):
+    files = find_files(_config(corpus / "**"))
+    assert changed_files(files) == {}
+    assert changed_files([]) == {}
+
+    first, second, third, _ = (file.path for file in files)
+    os.utime(first, (1000, 1000))  # as long as it was, but written anew
+    stat = os.stat(second)
+    with open(second, "ab") as sink:
+        sink.write(b"\n")
+    os.utime(second, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # longer only
+    os.remove(third)
+    assert changed_files(files) == {
+        first: "it changed while it was read",
+        second: "it changed while it was read",
+        third: "it vanished while it was read",
+    }

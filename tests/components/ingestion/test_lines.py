@@ -152,6 +152,15 @@ def test_zeros_between_and_behind_streams_are_padding(
 
 
 @pytest.mark.parametrize("compression", PACKERS)
+def test_what_grows_a_thousandfold_comes_in_small_blocks(compression):
+    data = PACKERS[compression](b"\n" * 20_000_000)
+    blocks = [len(block) for block in read_blocks(io.BytesIO(data), compression)]
+
+    assert sum(blocks) == 20_000_000
+    assert max(blocks) <= lines.BLOCK_BYTES
+
+
+@pytest.mark.parametrize("compression", PACKERS)
 def test_a_stream_cut_short_at_any_place_is_damaged(compression):
     pack = PACKERS[compression]
     first, second = pack(CONTENT), pack(b"more\n")

@@ -11,19 +11,29 @@ import pytest
 import zstandard
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reviewbeam.components.common.coders import register_record_batch_coder
 from reviewbeam.components.common.columns import concat_batches, review_schema
-from reviewbeam.components.common.corpus_config import CorpusConfig
 from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.prepare_config import PrepareConfig
+from reviewbeam.components.ingestion import lines as lines_module
 from reviewbeam.components.ingestion import read, records
-from reviewbeam.components.ingestion.files import find_files, slice_file
+from reviewbeam.components.ingestion.files import (
+    CorpusFile,
+    FileSlice,
+    find_files,
+    slice_file,
+)
+from reviewbeam.components.ingestion.lines import DamagedFileError
 from reviewbeam.components.ingestion.read import (
     ReadReviews,
     SliceReader,
     SliceSummary,
     check_summaries,
     line_offsets,
+    regular_batches,
 )
 
 PACKERS = {
@@ -34,8 +44,11 @@ PACKERS = {
 
 
 def _config(path, **changes):
-    return CorpusConfig(
-        **({"columns": {"text": "text", "keep": ["n"]}, "input": [str(path)]} | changes)
+    columns = {"text": "text", "label": "n", "keep": ["n"]}
+    labels = {"type": "binary", "names": ("0", "1")}
+    return PrepareConfig(
+        **{"encoder": "e", "labels": labels, "columns": columns, "input": [str(path)]}
+        | changes
     )
 
 
@@ -90,11 +103,14 @@ def test_reads_a_slice_into_batches(tmp_path):
         "byte_offset": sum(len(line) + 1 for line in lines[:9]),
         "raw": lines[9].encode(),
         "problem": None,
+        "repairs": None,
         "text": "t9",
         "id": None,
-        "label": None,
+        "label": "9",
         "language": None,
         "group": None,
+        "time": None,
+        "given_split": None,
         "keep.n": "9",
     }
     assert summary == SliceSummary(
@@ -160,6 +176,63 @@ def test_giant_records_end_a_batch_early(tmp_path, monkeypatch):
     assert rows == list(range(1, 21))
 
 
+SIZES = st.lists(st.integers(0, 30) | st.sampled_from([60, 150]), max_size=40)
+
+
+def _sized_batch(sizes, raw="raw"):
+    schema = review_schema(())
+    columns = [pa.nulls(len(sizes), field.type) for field in schema]
+    columns[schema.names.index("row")] = pa.array(range(len(sizes)), pa.int64())
+    kind = schema.field(raw).type
+    columns[schema.names.index(raw)] = pa.array(["x" * n for n in sizes]).cast(kind)
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+@pytest.mark.parametrize("raw", ["raw", "text"])  # Parquet has no raw records
+@given(
+    sizes=SIZES, shares=st.lists(st.floats(0, 1), max_size=6), rows=st.integers(1, 9)
+)
+def test_cuts_follow_from_the_rows_alone(raw, sizes, shares, rows):
+    bounds = sorted(round(share * len(sizes)) for share in shares)
+    bounds = [0, *bounds, len(sizes)]
+    whole = _sized_batch(sizes, raw)
+    parts = [
+        whole.slice(start, stop - start)
+        for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(read, "_BATCH_BYTES", 100)
+        found = [
+            batch.column("row").to_pylist() for batch in regular_batches(parts, rows)
+        ]
+
+    expected, batch, size = [], [], 0
+    for row, length in enumerate(sizes):
+        batch.append(row)
+        size += length
+        if len(batch) == rows or size > 100:
+            expected.append(batch)
+            batch, size = [], 0
+    assert found == expected + ([batch] if batch else [])
+
+
+@pytest.mark.parametrize("ending", ["", *PACKERS])
+@pytest.mark.parametrize(("at_once", "block_bytes"), [(1, 100), (7, 1), (50, 10**6)])
+def test_batches_do_not_depend_on_the_blocks(
+    tmp_path, monkeypatch, ending, at_once, block_bytes
+):
+    content, _ = _mixed_lines()
+    path = _write(tmp_path / f"a.jsonl{ending}", PACKERS.get(ending, bytes)(content))
+    monkeypatch.setattr(read, "_BATCH_BYTES", 2000)
+    _, expected, summaries = _read(_config(path), 10**6, batch_rows=30)
+    monkeypatch.setattr(records, "AT_ONCE", at_once)
+    monkeypatch.setattr(lines_module, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(lines_module, "COMPRESSED_BLOCK_BYTES", block_bytes)
+
+    assert len(expected) > 15
+    assert _read(_config(path), 10**6, batch_rows=30)[1:] == (expected, summaries)
+
+
 def test_parquet_rows_are_counted_from_the_start_of_the_file(tmp_path):
     path = tmp_path / "a.parquet"
     table = pa.table({"text": [f"t{i}" for i in range(25)], "n": range(25)})
@@ -220,7 +293,7 @@ def test_a_parquet_page_that_is_broken_is_damage(tmp_path):
     data = bytearray(path.read_bytes())
     data[100:400] = bytes(300)
     path.write_bytes(bytes(data))
-    _, _, (summary,) = _read(_config(path, columns={"text": "text"}))
+    _, _, (summary,) = _read(_config(path, columns={"text": "text", "label": "text"}))
 
     assert summary.damaged.startswith("it can't be read (")
 
@@ -234,6 +307,167 @@ def test_a_file_that_vanished_is_damage(tmp_path):
 
     assert list(reader.batches()) == []
     assert "No such file" in reader.summary.damaged
+
+
+# === Salvage ===
+
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+TEXTS = [f"review {i} " + f"{i * 7919:x}" * (i % 9) for i in range(80)]
+CONTENTS = {
+    "jsonl": [json.dumps({"text": text, "n": 1}) + "\n" for text in TEXTS],
+    "csv": ["text,n\n", *(f"{text},1\n" for text in TEXTS)],
+}
+
+
+def _salvage(path, file_format, compression, stop=0):
+    """Reads a damaged file: texts, numbers, problems, summary."""
+    file = CorpusFile(str(path), path.name, file_format, compression, 0, "")
+    config = _config(path, on_damaged_file="salvage")
+    reader = SliceReader(FileSlice(file, 0, 0, stop), config, 10)
+    rows = [row for batch in reader.batches() for row in batch.to_pylist()]
+    assert reader.summary.rows == len(rows)
+    return (
+        [row["text"] for row in rows],
+        [row["row"] for row in rows],
+        [row["problem"] for row in rows],
+        reader.summary,
+    )
+
+
+def _check_salvaged(path, file_format, compression, first_line, stop=0):
+    """Whole rows, and one reject for the damage; returns how many rows were whole."""
+    texts, numbers, problems, summary = _salvage(path, file_format, compression, stop)
+    whole = len(texts) - 1
+    assert texts == [*TEXTS[:whole], None]
+    assert problems == [None] * whole + ["damaged_file"]
+    assert numbers[:whole] == list(range(first_line, first_line + whole))
+    # A CSV's header may be behind the damage too.
+    assert numbers[-1] in ((whole + first_line,) if whole else (1, first_line))
+    assert summary.lines == numbers[-1]
+    assert summary.unreadable == 0
+    assert summary.damaged
+    return whole
+
+
+def _streams(file_format, pack):
+    """The content as four compressed streams."""
+    lines = CONTENTS[file_format]
+    parts = ["".join(lines[i : i + 21]).encode() for i in range(0, len(lines), 21)]
+    return [pack(part) for part in parts]
+
+
+@pytest.mark.parametrize("file_format", CONTENTS)
+@pytest.mark.parametrize("ending", PACKERS)
+def test_rows_before_any_cut_are_saved(tmp_path, ending, file_format):
+    streams = _streams(file_format, PACKERS[ending])
+    data = b"".join(streams)
+    ends = {sum(map(len, streams[:i])) for i in range(len(streams) + 1)}
+    path = tmp_path / f"a.{file_format}{ending}"
+    saved = []
+    for size in [*range(1, len(data), 9), *range(len(data) - 9, len(data))]:
+        if size in ends:  # whole streams: nothing tells that more followed
+            continue
+        path.write_bytes(data[:size])
+        saved.append(
+            _check_salvaged(
+                path, file_format, COMPRESSIONS[ending], 1 + (file_format == "csv")
+            )
+        )
+
+    assert saved == sorted(saved)
+    # Of three streams that are whole, and of a part of the last one.
+    assert saved[0] == 0
+    assert saved[-1] >= 63 - (file_format == "csv")
+
+
+@pytest.mark.parametrize("ending", PACKERS)
+def test_a_flipped_byte_costs_no_count(tmp_path, ending):
+    data = b"".join(_streams("jsonl", PACKERS[ending]))
+    path = tmp_path / f"a.jsonl{ending}"
+    places = [*range(30), *range(30, len(data), 9)]
+    damaged = 0
+    for place in places:
+        path.write_bytes(data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :])
+        texts, numbers, problems, summary = _salvage(
+            path, "jsonl", COMPRESSIONS[ending]
+        )
+        if summary.damaged:
+            damaged += 1
+            assert problems.count("damaged_file") == 1 and texts[-1] is None
+            assert problems[-1] == "damaged_file"
+        elif ending != ".zst":  # it has no checksum unless asked for
+            assert (texts, set(problems)) == (TEXTS, {None})
+        assert numbers == sorted(set(numbers)) and numbers[-1] == summary.lines
+
+    assert damaged > len(places) * (0.2 if ending == ".zst" else 0.8)
+
+
+def _parquet(path, **changes):
+    table = pa.table({"text": TEXTS, "n": [1] * len(TEXTS)})
+    options = {"row_group_size": 20, "compression": "gzip", "use_dictionary": False}
+    pq.write_table(table, path, **(options | changes))
+    return bytearray(path.read_bytes())
+
+
+def test_parquet_rows_before_a_broken_page_are_saved(tmp_path):
+    path = tmp_path / "a.parquet"
+    data = _parquet(path)
+    start = pq.ParquetFile(path).metadata.row_group(2).column(0).data_page_offset
+    data[start + 40 : start + 80] = bytes(40)
+    path.write_bytes(data)
+
+    assert _check_salvaged(path, "parquet", "none", 1, stop=4) == 40
+    # Another slice of the file is whole.
+    file = CorpusFile(str(path), "a.parquet", "parquet", "none", 0, "")
+    reader = SliceReader(FileSlice(file, 1, 3, 4), _config(path), 100)
+    assert [batch.num_rows for batch in reader.batches()] == [20]
+    assert reader.summary.damaged is None
+
+
+@pytest.mark.parametrize("size", [4, 100, -1, -8, -40])
+def test_of_parquet_without_its_footer_only_the_damage_is_left(tmp_path, size):
+    path = tmp_path / "a.parquet"
+    path.write_bytes(_parquet(path)[:size])
+    file = CorpusFile(str(path), "a.parquet", "parquet", "none", 0, "")
+    with pytest.raises(DamagedFileError):
+        slice_file(file, 10**6)
+
+    assert _check_salvaged(path, "parquet", "none", 1) == 0
+
+
+def test_a_parquet_footer_with_a_broken_name_is_damage(tmp_path):
+    path = tmp_path / "a.parquet"
+    data = _parquet(path)
+    assert data.count(b"text") > 1
+    path.write_bytes(data.replace(b"text", b"t\xffxt"))
+    file = CorpusFile(str(path), "a.parquet", "parquet", "none", 0, "")
+    with pytest.raises(DamagedFileError, match="footer can't be read"):
+        slice_file(file, 10**6)
+
+    assert _check_salvaged(path, "parquet", "none", 1) == 0
+
+
+@pytest.mark.parametrize("on_damage", ["fail", "salvage"])
+def test_only_salvage_makes_a_reject_of_damage(tmp_path, on_damage):
+    path = _write(tmp_path / "a.jsonl.gz", gzip.compress(b'{"text": "a"}\n')[:-3])
+    _, batches, (summary,) = _read(_config(path, on_damaged_file=on_damage))
+
+    problems = [p for batch in batches for p in batch.column("problem").to_pylist()]
+    assert problems == [None] + ["damaged_file"] * (on_damage == "salvage")
+    assert summary.rows == len(problems)
+    assert summary.damaged == "its gzip data ends before its end mark"
+
+
+def test_a_vanished_file_is_one_reject(tmp_path):
+    assert _check_salvaged(tmp_path / "none.jsonl", "jsonl", "none", 1) == 0
+
+
+def test_a_salvaged_file_is_of_its_format(tmp_path):
+    path = _write(tmp_path / "a.jsonl.gz", gzip.compress(b'{"text": "a", "n": 1}')[:9])
+    config = _config(path, on_damaged_file="salvage")
+    files, _, summaries = _read(config)
+
+    check_summaries(config, files, summaries)
 
 
 # === In a pipeline ===

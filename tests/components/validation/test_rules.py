@@ -1,20 +1,11 @@
-import hashlib
+"""Which rule a row breaks, and what becomes of it."""
 
-import orjson
-import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from reviewbeam.components.common.columns import REJECTS, review_schema
 from reviewbeam.components.common.corpus_config import RecordRules
-from reviewbeam.components.common.prepare_config import LabelRules
-from reviewbeam.components.validation.rules import (
-    ReviewRules,
-    class_indices,
-    count_labels,
-    count_rules,
-)
+from reviewbeam.components.common.prepare_config import LabelRules, SplitRules
+from reviewbeam.components.validation.rules import ReviewRules
+from tests.components.validation.rows import GOOD, as_read, broken_rule
 
 LABELS = LabelRules(
     type="multiclass",
@@ -24,34 +15,16 @@ LABELS = LabelRules(
 RULES = ReviewRules(
     RecordRules(min_characters=3, max_characters=8, languages=("de", "fr")), LABELS
 )
-GOOD = {"text": "gut so", "id": "r1", "label": "5", "language": "de"}
 
 
-def _batch(rows, keep=()):
-    """Rows as the reader gives them; what a row doesn't say is null."""
-    schema = review_schema(keep)
-    origin = {"file": "a.jsonl", "slice": 2, "byte_offset": 0, "raw": b"{}"}
-    columns = [
-        pa.array(
-            [
-                (origin | {"row": i} | row).get(field.name)
-                for i, row in enumerate(rows, 1)
-            ],
-            field.type,
-        )
-        for field in schema
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+def _texts(rows, **actions):
+    """The texts that come out, and what became of the rows."""
+    rules = RecordRules(min_characters=2, max_characters=8, actions=actions)
+    checked = ReviewRules(rules).apply(as_read([GOOD | row for row in rows]))
+    return checked.reviews.column("text").to_pylist(), checked.outcomes()
 
 
-def _rule(rules, **changes):
-    """The rule that one row breaks, or None."""
-    reviews, rejects = rules.apply(_batch([GOOD | changes]))
-    assert reviews.num_rows + rejects.num_rows == 1
-    return rejects.column("rule")[0].as_py() if rejects.num_rows else None
-
-
-# === Rules ===
+# === Rules that reject ===
 
 
 @pytest.mark.parametrize(
@@ -62,12 +35,16 @@ def _rule(rules, **changes):
         ({"text": ""}, "text_empty"),
         ({"text": " \t\u3000\n"}, "text_empty"),
         ({"text": "\u200b\u200d\ufeff\x00\ue000\u00ad"}, "text_empty"),  # nothing shows
+        ({"text": "\x00\x01"}, "text_empty"),  # nothing is left
+        ({"text": "\ufffd\ufffd\ufffd"}, "text_empty"),  # nothing could be decoded
         ({"text": "ok"}, "text_too_short"),
         ({"text": "  ok  "}, "text_too_short"),  # counted when trimmed
+        ({"text": "o\x00\x00k"}, "text_too_short"),  # and mended
         ({"text": "日本語"}, None),  # characters, not bytes
         ({"text": "👍👍👍"}, None),
         ({"text": "12345678"}, None),
         ({"text": "\u30001234 678 "}, None),
+        ({"text": "12345678\x00"}, None),
         ({"text": "123456789"}, "text_too_long"),
         ({"language": None}, "language_missing"),
         ({"language": "en"}, "language_not_allowed"),
@@ -76,257 +53,227 @@ def _rule(rules, **changes):
         ({"label": None}, "label_missing"),
         ({"label": ""}, "label_missing"),
         ({"label": "2"}, "label_unknown"),
+        ({"label": "6"}, "label_out_of_range"),
         ({"label": "positive"}, "label_unknown"),  # with a mapping, only its values
+        ({"id": None}, None),
+        ({"time": None, "given_split": "?"}, None),  # nobody asked for them
         ({"problem": "malformed_json", "text": None}, "malformed_json"),
         ({"problem": "label_wrong_type", "label": None}, "label_wrong_type"),
     ],
 )
 def test_each_rule(changes, rule):
-    assert _rule(RULES, **changes) == rule
+    assert broken_rule(RULES, **changes) == rule
+
+
+@pytest.mark.parametrize(
+    ("split", "changes", "rule"),
+    [
+        ({"time_column": "t", "test_days": 1}, {}, "time_missing"),
+        ({"time_column": "t", "test_days": 1}, {"time": "2024-05-01T00:00:00"}, None),
+        ({"column": "s"}, {}, "split_missing"),
+        ({"column": "s"}, {"given_split": ""}, "split_missing"),
+        ({"column": "s"}, {"given_split": "holdout"}, "split_unknown"),
+        ({"column": "s"}, {"given_split": "Train"}, "split_unknown"),
+        ({"column": "s"}, {"given_split": "dev"}, None),
+        ({"column": "s", "values": {"1": "train"}}, {"given_split": "1"}, None),
+        (
+            {"column": "s", "values": {"1": "train"}},
+            {"given_split": "train"},
+            "split_unknown",
+        ),
+        ({"group_by": "g"}, {}, None),
+    ],
+)
+def test_what_a_split_needs(split, changes, rule):
+    rules = ReviewRules(RecordRules(), split=SplitRules(**split))
+
+    assert broken_rule(rules, **changes) == rule
 
 
 def test_rules_have_an_order():
-    row = {"problem": "id_wrong_type", "text": "", "language": "en", "label": "9"}
-    order = [_rule(RULES, **row)]
+    strict = RecordRules(
+        min_characters=3,
+        max_characters=8,
+        languages=("de",),
+        actions={
+            "nul_characters": "reject",
+            "control_characters": "reject",
+            "not_nfc": "reject",
+            "id_missing": "reject",
+        },
+    )
+    split = SplitRules(time_column="t", test_days=1)
+    rules = ReviewRules(strict, LABELS, split)
+    row = {"problem": "id_wrong_type", "text": None, "id": None, "label": None}
+    row |= {"language": None}
+    order = [broken_rule(rules, **row)]
     for repair in (
         {"problem": None},
+        {"text": "\x00\x01e\u0301 too long"},
+        {"text": "\x01e\u0301 too long"},
+        {"text": "e\u0301 too long"},
+        {"text": "far too long"},
+        {"text": " "},
         {"text": "ok"},
         {"text": "gut"},
+        {"language": "en"},
         {"language": "de"},
+        {"label": "9"},
+        {"label": "2"},
+        {"label": "5"},
+        {"id": "r1"},
+        {"time": "2024-05-01T00:00:00"},
     ):
         row |= repair
-        order.append(_rule(RULES, **row))
+        order.append(broken_rule(rules, **row))
 
     assert order == [
         "id_wrong_type",
+        "text_missing",
+        "nul_characters",
+        "control_characters",
+        "not_nfc",
+        "text_too_long",
         "text_empty",
         "text_too_short",
+        "language_missing",
         "language_not_allowed",
+        "label_missing",
+        "label_out_of_range",
         "label_unknown",
+        "id_missing",
+        "time_missing",
+        None,
     ]
 
 
 def test_without_label_rules_labels_are_left_alone():
     rules = ReviewRules(RecordRules())
-    reviews, rejects = rules.apply(
-        _batch([GOOD | {"label": "?"}, GOOD | {"label": None}])
-    )
+    checked = rules.apply(as_read([GOOD | {"label": "?"}, GOOD | {"label": None}]))
 
-    assert rejects.num_rows == 0
-    assert reviews.column("label").to_pylist() == ["?", None]
-    assert "label_index" not in reviews.schema.names
+    assert checked.rejects.num_rows == 0
+    assert checked.reviews.column("label").to_pylist() == ["?", None]
+    assert "label_index" not in checked.reviews.schema.names
 
 
 def test_without_a_list_of_languages_all_are_welcome():
     rules = ReviewRules(RecordRules(), LABELS)
 
-    assert _rule(rules, language=None) is None
-    assert _rule(rules, language="tlh") is None
+    assert broken_rule(rules, language=None) is None
+    assert broken_rule(rules, language="tlh") is None
 
 
-def test_class_indices():
-    labels = pa.array(["5", None, "1", "", "3", "5 "])
-
-    indices = class_indices(labels, LABELS)
-    assert indices.type == pa.int32()
-    assert indices.to_pylist() == [2, None, 0, None, 1, None]
-    plain = LabelRules(type="binary", names=("no", "yes"))
-    assert class_indices(pa.array(["yes", "no", "1"]), plain).to_pylist() == [
-        1,
-        0,
-        None,
-    ]
+# === Repairs ===
 
 
-# === What comes out ===
+def test_only_texts_that_break_a_rule_are_mended():
+    rows = [{"text": text} for text in ("a\x01b", "e\u0301e\u0301", "a\x00b", "cd")]
+    texts, outcomes = _texts(rows, not_nfc="repair")
 
-
-def test_reviews():
-    rows = [
-        GOOD | {"text": "\u00a0gut so \n", "keep.shop": "s1"},
-        GOOD | {"text": None},
-        GOOD | {"id": "r3", "label": "1", "group": "g"},
-    ]
-    reviews, _ = RULES.apply(_batch(rows, keep=("shop",)))
-
-    assert reviews.schema.names == [
-        *("file", "slice", "row", "byte_offset"),
-        *("text", "id", "label", "language", "group", "keep.shop", "label_index"),
-    ]
-    assert reviews.to_pylist() == [
-        {"file": "a.jsonl", "slice": 2, "row": 1, "byte_offset": 0}
-        | {"text": "gut so", "id": "r1", "label": "5", "language": "de"}
-        | {"group": None, "keep.shop": "s1", "label_index": 2},
-        {"file": "a.jsonl", "slice": 2, "row": 3, "byte_offset": 0}
-        | {"text": "gut so", "id": "r3", "label": "1", "language": "de"}
-        | {"group": "g", "keep.shop": None, "label_index": 0},
-    ]
-
-
-def test_rejects():
-    rows = [
-        GOOD,
-        GOOD | {"label": "9" * 300, "raw": b"\xff raw", "byte_offset": 77},
-        GOOD | {"language": "en", "label": "?"},
-        GOOD | {"text": "no"},
-    ]
-    _, rejects = RULES.apply(_batch(rows))
-
-    assert rejects.schema == REJECTS
-    place = {"file": "a.jsonl", "slice": 2, "byte_offset": 0, "raw": b"{}"}
-    assert rejects.to_pylist() == [
-        place
-        | {"row": 2, "rule": "label_unknown", "value": "9" * 200}
-        | {"raw": b"\xff raw", "byte_offset": 77},
-        place | {"row": 3, "rule": "language_not_allowed", "value": "en"},
-        # The text is in the raw record only.
-        place | {"row": 4, "rule": "text_too_short", "value": None},
-    ]
-    assert count_rules(rejects) == {
-        "label_unknown": 1,
-        "language_not_allowed": 1,
-        "text_too_short": 1,
+    assert texts == ["ab", "éé", "ab", "cd"]
+    assert outcomes == {
+        "repaired.control_characters": 1,
+        "repaired.not_nfc": 1,
+        "repaired.nul_characters": 1,
     }
-
-
-def test_a_reject_without_a_line_keeps_its_values():
-    row = GOOD | {"text": " no ", "raw": None, "byte_offset": None, "keep.shop": "é"}
-    _, rejects = RULES.apply(_batch([row], keep=("shop",)))
-
-    (reject,) = rejects.to_pylist()
-    assert reject["byte_offset"] is None
-    assert orjson.loads(reject["raw"]) == GOOD | {
-        "text": " no ",
-        "group": None,
-        "keep.shop": "é",
-    }
-
-
-def test_a_reject_keeps_the_start_of_a_giant_record():
-    raw = bytes(range(256)) * 1000
-    _, rejects = RULES.apply(_batch([GOOD | {"text": None, "raw": raw}]))
-
-    assert rejects.column("raw").to_pylist() == [raw[: 2**16]]
-
-
-def test_label_values_are_counted():
-    labels = ["5", "1", "5", "2", "2", "", None, "great"]
-    rows = [GOOD | {"label": label} for label in labels]
-    rows += [GOOD | {"label": "5", "text": None}]  # another rule is broken first
-
-    assert count_labels(*RULES.apply(_batch(rows))) == {
-        "5": 2,
-        "1": 1,
-        "2": 2,
-        "great": 1,
-    }
-
-
-def test_free_text_in_the_label_column_does_not_flood_the_counts():
-    rows = [GOOD | {"label": f"review {i}"} for i in range(100)]
-    rows += [GOOD | {"label": "4"}] * 2
-    counts = count_labels(*RULES.apply(_batch(rows)))
-
-    assert len(counts) == 30
-    assert counts["4"] == 2  # the commonest are among them
-
-
-def test_without_label_rules_labels_are_counted_too():
-    rules = ReviewRules(RecordRules())
-    rows = [GOOD, GOOD | {"label": None}, GOOD | {"label": "?"}]
-
-    assert count_labels(*rules.apply(_batch(rows))) == {"5": 1, "?": 1}
-
-
-def test_no_rows():
-    reviews, rejects = RULES.apply(_batch([]))
-
-    assert (reviews.num_rows, rejects.num_rows) == (0, 0)
-    assert rejects.schema == REJECTS
-    assert reviews.schema.names[-1] == "label_index"
-    assert count_rules(rejects) == {}
-
-
-# === Ids ===
-
-
-def _ids(rows, keep=()):
-    reviews, _ = ReviewRules(RecordRules()).apply(_batch(rows, keep))
-    return reviews.column("id").to_pylist()
-
-
-def test_given_ids_stay():
-    assert _ids([{"text": "a", "id": "r1"}, {"text": "a", "id": " 7 "}]) == [
-        "r1",
-        " 7 ",
-    ]
-
-
-def test_missing_ids_follow_from_the_content():
-    rows = [{"text": "a", "id": ""}, {"text": "a", "id": "r1"}, {"text": "b"}]
-    ids = _ids(rows)
-
-    content = b'{"group":null,"id":null,"label":null,"language":null,"text":"b"}'
-    assert ids[1:] == ["r1", hashlib.sha256(content).hexdigest()[:20]]
-    # Neither the place in the corpus nor the neighbours matter.
-    elsewhere = {"text": " b ", "file": "z", "slice": 9, "row": 8, "raw": b"other"}
-    assert _ids([elsewhere]) == ids[2:]
-    assert _ids([{"text": "b"}, {"text": "b"}]) == [ids[2], ids[2]]
-
-
-@pytest.mark.parametrize("column", ["text", "label", "language", "group", "keep.shop"])
-def test_another_content_has_another_id(column):
-    rows = [{"text": "a"}, {"text": "a", column: "b"}]
-
-    first, second = _ids(rows, keep=("shop",))
-    assert first != second
-
-
-# === Properties ===
-
-VALUES = st.none() | st.text(max_size=10) | st.sampled_from(["de", "1", "5", " a b "])
-
-
-@given(
-    rows=st.lists(
-        st.fixed_dictionaries(
-            {
-                **{name: VALUES for name in ("text", "id", "label", "language")},
-                "problem": st.sampled_from([None, None, None, "malformed_json"]),
-                "raw": st.none() | st.binary(max_size=5),
-            }
-        ),
-        max_size=20,
+    # What one rule leaves alone is no business of another one's repair.
+    texts, outcomes = _texts(
+        [{"text": "a\x00\x01e\u0301"}], nul_characters="allow", not_nfc="repair"
     )
+    assert texts == ["a\x00é"]
+    assert outcomes == {
+        "allowed.nul_characters": 1,
+        "repaired.control_characters": 1,
+        "repaired.not_nfc": 1,
+    }
+
+
+def test_a_repair_may_bring_another_ones_work():
+    # Without the control character the letters would compose.
+    texts, outcomes = _texts([{"text": "ae\x01\u0301"}], not_nfc="repair")
+
+    assert texts == ["aé"]
+    assert outcomes == {"repaired.control_characters": 1, "repaired.not_nfc": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "cut", "rule"),
+    [
+        ("123456789", "12345678", None),
+        ("123456 89", "123456 8", None),
+        ("1234567 9", "1234567", None),  # trimmed again
+        ("1       9", None, "text_too_short"),  # of what is left
+        ("\u200b" * 8 + "word", None, "text_empty"),
+        ("日本語日本語日本語", "日本語日本語日本", None),
+    ],
 )
-def test_every_row_is_a_review_or_a_reject(rows):
-    reviews, rejects = RULES.apply(_batch(rows))
+def test_a_cut_text_is_checked_as_any_other(text, cut, rule):
+    texts, outcomes = _texts([{"text": text}], text_too_long="repair")
 
-    reviewed = reviews.column("row").to_pylist()
-    rejected = rejects.column("row").to_pylist()
-    assert sorted(reviewed + rejected) == list(range(1, len(rows) + 1))
-    assert reviewed == sorted(reviewed) and rejected == sorted(rejected)
-    assert sum(count_rules(rejects).values()) == len(rejected)
-    for review in reviews.to_pylist():
-        given_row = rows[review["row"] - 1]
-        assert review["text"] in given_row["text"]
-        assert 3 <= len(review["text"]) <= 8
-        assert review["text"] == review["text"].strip()
-        assert review["language"] in ("de", "fr")
-        assert review["label_index"] == LABELS.class_index()[given_row["label"]]
-        assert review["id"] == given_row["id"] or len(review["id"]) == 20
-    for reject in rejects.to_pylist():
-        given_row = rows[reject["row"] - 1]
-        assert reject["raw"] == given_row["raw"] or given_row["raw"] is None
-        assert given_row["problem"] is None or reject["rule"] == given_row["problem"]
+    assert texts == [cut] * (cut is not None)
+    expected = f"rejected.{rule}" if rule else "repaired.text_too_long"
+    assert outcomes == {expected: 1}
 
 
-@given(text=st.text(max_size=6))
-def test_a_text_with_a_letter_or_digit_is_not_empty(text):
-    rule = _rule(ReviewRules(RecordRules()), text=text)
+def test_what_a_reject_broke_before_is_not_noted():
+    row = {"text": "a\x00\x01e\u0301", "repairs": "invalid_utf8", "label": "?"}
+    checked = RULES.apply(as_read([GOOD | row]))
 
-    if any(character.isalnum() for character in text):
-        assert rule is None
-    if not text or text.isspace():
-        assert rule == "text_empty"
-    assert rule in (None, "text_empty")
+    assert checked.outcomes() == {"rejected.label_unknown": 1}
+
+
+def test_what_the_reader_mended_is_noted_once_a_row():
+    repairs = ["invalid_utf8", "invalid_utf8,text_wrong_type", None, "a,a", ""]
+    rows = [GOOD | {"repairs": repair} for repair in repairs[:4]]
+    checked = RULES.apply(as_read(rows))
+
+    assert checked.notes == {
+        "repaired.invalid_utf8": 2,
+        "repaired.text_wrong_type": 1,
+        "repaired.a": 1,
+    }
+
+
+# === Languages told from the text ===
+
+
+GERMAN = "Die Kaffeemaschine brüht schnell und der Kaffee schmeckt wirklich sehr gut"
+
+
+def _detect(rows, **rules):
+    rules = ReviewRules(RecordRules(**rules), detect_language=True)
+    return rules.apply(as_read([GOOD | row for row in rows]))
+
+
+def test_a_missing_language_is_told_from_the_text():
+    pytest.importorskip("pycld2")
+    rows = [
+        {"text": GERMAN, "language": None},
+        {"text": GERMAN, "language": "tlh"},  # a given one stays
+        {"text": "12 34", "language": None},
+        {"text": None, "language": None},
+    ]
+    checked = _detect(rows)
+
+    assert checked.reviews.column("language").to_pylist() == ["de", "tlh", None]
+    assert checked.outcomes() == {
+        "repaired.language_missing": 1,
+        "allowed.language_missing": 1,
+        "rejected.text_missing": 1,
+    }
+
+
+def test_a_told_language_has_to_be_allowed_too():
+    pytest.importorskip("pycld2")
+    checked = _detect([{"text": GERMAN, "language": None}], languages=("fr",))
+
+    assert checked.outcomes() == {"rejected.language_not_allowed": 1}
+    assert checked.rejects.column("value").to_pylist() == ["de"]
+
+
+def test_an_id_does_not_follow_from_a_language_that_was_told():
+    pytest.importorskip("pycld2")
+    row = {"text": GERMAN, "language": None, "id": None}
+    given = ReviewRules(RecordRules()).apply(as_read([GOOD | row])).reviews
+
+    assert _detect([row]).reviews.column("id").equals(given.column("id"))

@@ -12,6 +12,7 @@ from reviewbeam.components.common.columns import (
     REJECTS,
     parquet_bytes,
     review_schema,
+    with_columns,
 )
 from reviewbeam.components.common.corpus_config import RecordRules
 from reviewbeam.components.validation.rules import ReviewRules
@@ -79,6 +80,7 @@ def test_validate_reviews_in_a_pipeline():
         assert_that(
             rejects, equal_to([(True, [2, 3]), (True, [1, 2])]), label="Rejects"
         )
+        usable = ("allowed.language_missing", "repaired.id_missing")
         assert_that(
             checked.outcomes,
             equal_to(
@@ -86,6 +88,8 @@ def test_validate_reviews_in_a_pipeline():
                     (("a", "rejected.text_empty"), 1),
                     (("a", "rejected.text_missing"), 1),
                     (("a", "rejected.text_empty"), 2),
+                    *((("a", outcome), 2) for outcome in usable),
+                    *((("b", outcome), 2) for outcome in usable),
                 ]
             ),
             label="Outcomes",
@@ -109,6 +113,35 @@ def test_rejects_are_placed_in_their_file():
         ("b", 11, b"b 1 1"),
         ("b", 13, b"b 1 3"),
     ]
+
+
+def test_several_unknown_labels_are_published_as_text():
+    rejects = with_columns(
+        _rejects(("a", 0, 1), ("a", 0, 2), ("a", 0, 3), rule="label_unknown"),
+        value=pa.array(["?", "?\x1f!", None]),
+    )
+    rejects = pa.RecordBatch.from_arrays(
+        [rejects.column(name) for name in REJECTS.names], schema=REJECTS
+    )
+
+    table = place_rejects([rejects], {("a", 0): 0})
+    assert table.schema == PUBLISHED_REJECTS
+    assert table["value"].to_pylist() == ["?", "?, !", None]
+
+
+def test_excluded_rows_are_outcomes_only():
+    rules = ReviewRules(RecordRules(), excluded_ids=frozenset(["r1"]))
+    batch = with_columns(_reviews("a", ["one", "two"]), id=pa.array(["r1", "r1"]))
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        checked = (
+            pipeline
+            | "Create" >> beam.Create([batch])
+            | "ValidateReviews" >> ValidateReviews(rules)
+        )
+        for name in ("reviews", "rejects", "labels"):
+            assert_that(getattr(checked, name), equal_to([]), label=name)
+        expected = [(("a", "left_out.excluded_id"), 2)]
+        assert_that(checked.outcomes, equal_to(expected), label="Outcomes")
 
 
 def test_no_rejects_make_an_empty_table():

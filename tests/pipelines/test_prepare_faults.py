@@ -1,0 +1,348 @@
+"""Whatever happens to a run: the output is whole or as it was, and a rerun cures it."""
+
+import functools
+import os
+import shutil
+import signal
+import time
+
+import pytest
+
+from tests.pipelines.conftest import SAMPLE
+from tests.pipelines.launches import (
+    Launch,
+    digests,
+    everything,
+    mount_memory,
+    resize_memory,
+    without_privileges,
+    write_corpus,
+    write_yaml,
+)
+
+THREADS = ["--direct_running_mode=multi_threading", "--direct_num_workers=4"]
+MOMENTS = {
+    "before any worker": lambda staging: (staging / "_work").exists(),
+    "among the shards": lambda staging: any(staging.glob("*.tfrecord.gz")),
+    "at the schema": lambda staging: (staging / "schema.pbtxt").exists(),
+    "at the manifest": lambda staging: (staging / "manifest.json").exists(),
+}
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory, tiny_encoder):
+    """Folder with a corpus, the configs old and new, and both datasets of it."""
+    folder = tmp_path_factory.mktemp("faults")
+    data = everything(tiny_encoder, write_corpus(folder / "corpus", rows=100))
+    write_yaml(folder / "new.yaml", data)
+    write_yaml(folder / "old.yaml", data | {"split": data["split"] | {"salt": "old"}})
+    for name in ("old", "new"):
+        run = Launch(folder, *_arguments(folder, folder / name, name))
+        assert run.end() == 0, run.err
+    return folder
+
+
+def _arguments(job, output, config="new"):
+    return "prepare", "--config", job / f"{config}.yaml", "--output", output
+
+
+@pytest.fixture
+def launch(job, tmp_path):
+    """Returns a function that starts the new job with tmp_path/box/out as output."""
+    (tmp_path / "box").mkdir()
+    output = tmp_path / "box" / "out"
+    return lambda *options, **hooks: Launch(
+        tmp_path, *_arguments(job, output), *options, **hooks
+    )
+
+
+@pytest.fixture
+def box(tmp_path):
+    """The folder that holds the output, and should hold nothing else."""
+    return tmp_path / "box"
+
+
+def _cured(run, job, box):
+    """Checks a rerun: the bytes of an undisturbed run, and nothing besides."""
+    assert run.end() == 0, run.err
+    assert os.listdir(box) == ["out"]
+    assert digests(box / "out") == digests(job / "new")
+    assert not [path for path in box.rglob("*") if path.name.endswith(".tmp")]
+
+
+def _one_message(run):
+    """The lines of standard error without those of the steps."""
+    lines = run.err.splitlines()
+    told = [line for line in lines if not line.startswith("prepare")]
+    assert told[0].startswith("reviewbeam: ") and len(told) <= 2, run.err
+    assert "Traceback" not in run.err
+    return told[0]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_run_is_cured_by_another(moment, launch, job, box):
+    run = launch()
+    assert run.kill_when(lambda: MOMENTS[moment](box / "out.staged"))
+    assert run.end() == -signal.SIGKILL
+    assert os.listdir(box) == ["out.staged"]
+    _cured(launch(), job, box)
+
+
+def _die_at(function, at):
+    """Makes a process kill itself when it calls `os.rename` or the like for a path."""
+    real = getattr(*function)
+
+    def dies(path, *arguments, **options):
+        if at in map(os.path.basename, (path, *arguments)):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(path, *arguments, **options)
+
+    setattr(*function, dies)
+
+
+@pytest.mark.parametrize(
+    ("function", "at", "left"),
+    [
+        ((os, "rename"), ".out.replaced", {"out": "old", "out.staged": "new"}),
+        ((os, "rename"), "out", {"out.staged": "new", ".out.replaced": "old"}),
+        ((shutil, "rmtree"), ".out.replaced", {"out": "new", ".out.replaced": "old"}),
+    ],
+)
+def test_a_kill_in_mid_replacement_loses_neither(function, at, left, launch, job, box):
+    shutil.copytree(job / "old", box / "out")
+    # The first rename to `out` is `rename(out, replaced)` itself.
+    before = functools.partial(_die_at_replacement, function[1], at)
+    run = launch("--overwrite", before=before)
+    assert run.end() == -signal.SIGKILL
+    assert set(os.listdir(box)) == set(left)
+    for name, which in left.items():
+        assert digests(box / name) == digests(job / which)
+    _cured(launch("--overwrite"), job, box)
+
+
+def _die_at_replacement(name, at):
+    module = os if name == "rename" else shutil
+    real = getattr(module, name)
+
+    def dies(path, *arguments, **options):
+        target = os.path.basename(arguments[0] if arguments else path)
+        if target == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(path, *arguments, **options)
+
+    setattr(module, name, dies)
+
+
+def test_a_kill_among_the_shards_keeps_the_old_dataset(launch, job, box):
+    shutil.copytree(job / "old", box / "out")
+    run = launch("--overwrite")
+    assert run.kill_when(lambda: MOMENTS["among the shards"](box / "out.staged"))
+    assert run.end() == -signal.SIGKILL
+    assert digests(box / "out") == digests(job / "old")
+    _cured(launch("--overwrite"), job, box)
+
+
+@pytest.mark.parametrize("options", [[], THREADS], ids=["one thread", "threads"])
+def test_a_stopped_run_leaves_nothing(options, launch, box):
+    run = launch(*options)
+    stopped = lambda: MOMENTS["among the shards"](box / "out.staged")  # noqa: E731
+    assert run.kill_when(stopped, signal.SIGTERM)
+    assert run.end() == 75
+    assert os.listdir(box) == []
+    assert _one_message(run).startswith("reviewbeam: stopped.")
+
+
+@pytest.mark.parametrize("size", ["24k", "96k"])
+def test_a_full_disk_is_named_and_leaves_nothing(size, launch, job, box):
+    run = launch(
+        before=functools.partial(_mounted, box, size),
+        after=functools.partial(_again_with_room, box, _arguments(job, box / "out")),
+    )
+    code = run.end()
+    if code == os.EX_NOPERM:
+        pytest.skip("this user may not mount a file system in memory")
+    assert code == 1
+    told = _one_message(run)
+    assert "OSError: [Errno 28] No space left on device" in told
+    assert f"Make room on the disk of '{box}/out'" in told
+    left, again, made = run.result
+    assert (left, again, made) == ([], 0, digests(job / "new"))
+
+
+def _mounted(folder, size, read_only=False):
+    try:
+        mount_memory(folder, size, read_only)
+    except PermissionError:
+        os._exit(os.EX_NOPERM)
+
+
+def _again_with_room(box, arguments):
+    from reviewbeam.pipelines.cli import main
+
+    left = os.listdir(box)
+    resize_memory(box, "64m")
+    code = main([str(argument) for argument in arguments])
+    return left, code, digests(box / "out")
+
+
+def test_a_read_only_file_system_is_refused(launch, box):
+    run = launch(before=functools.partial(_mounted, box, "1m", True))
+    if (code := run.end()) == os.EX_NOPERM:
+        pytest.skip("this user may not mount a file system in memory")
+    assert code == 2
+    assert f"Can't write '{box}/out.staged': Read-only file system" in _one_message(run)
+
+
+def test_a_folder_without_permission_is_refused(launch, box):
+    box.chmod(0o555)
+    run = launch(before=without_privileges)
+    assert run.end() == 2
+    assert f"Can't write '{box}/out.staged': Permission denied" in _one_message(run)
+    box.chmod(0o755)
+    assert os.listdir(box) == []
+
+
+def test_an_output_that_is_a_file_is_refused(launch, box):
+    (box / "out").write_text("a thesis")
+    run = launch()
+    assert run.end() == 2
+    assert "exists and was not made by reviewbeam" in _one_message(run)
+    assert (box / "out").read_text() == "a thesis"
+
+
+@pytest.mark.parametrize("name", ["out.staged", "out.failed"])
+def test_files_of_a_user_in_our_places_stay(name, launch, box):
+    (box / name).mkdir()
+    (box / name / "thesis.txt").write_text("years of work")
+    run = launch()
+    assert run.end() == 2
+    assert f"'{box / name}' is needed" in _one_message(run)
+    found = [path.relative_to(box).as_posix() for path in box.rglob("*")]
+    assert found == [name, f"{name}/thesis.txt"]
+
+
+def test_two_runs_at_once(launch, job, box):
+    first = launch(before=_wait_in_the_pipeline)
+    assert first.kill_when(lambda: (box / "out.staged" / "_work").exists(), 0)
+    second = launch()
+    assert second.end() == 75
+    assert "Another run is writing" in _one_message(second)
+    first.kill_when(lambda: True)
+    first.end()
+    _cured(launch(), job, box)
+
+
+def _wait_in_the_pipeline():
+    from reviewbeam.pipelines.prepare_graph import PrepareGraph
+
+    PrepareGraph.run = lambda self, options: time.sleep(100)
+
+
+def _disturb(path, how):
+    with open(path, "rb") as file:
+        content = file.read()
+    if how == "removed":
+        os.remove(path)
+    elif how == "appended to":
+        with open(path, "ab") as file:
+            file.write(content)
+    else:
+        with open(f"{path}.new", "wb") as file:
+            file.write(content[::-1])
+        os.replace(f"{path}.new", path)
+
+
+@pytest.fixture
+def corpus(job, tmp_path):
+    """A copy of the corpus, to be spoilt, and its options."""
+    copy = shutil.copytree(job / "corpus", tmp_path / "corpus")
+    return copy, ["--input", f"{copy}/**"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("how", ["removed", "appended to", "replaced"])
+@pytest.mark.parametrize("name", ["one.jsonl", "cut.jsonl.gz"])
+def test_an_input_that_changes_is_named(how, when, name, corpus, launch, job, box):
+    folder, options = corpus
+    path = folder / name
+    run = launch(*options, before=functools.partial(_disturb_run, path, how, when))
+    assert run.end() == 1
+    what = "vanished" if how == "removed" else "changed"
+    assert f"{path}: it {what} while it was read" in _one_message(run)
+    assert os.listdir(box) == []
+
+
+def _disturb_run(path, how, when):
+    from reviewbeam.pipelines.prepare_graph import PrepareGraph
+
+    real = PrepareGraph.run
+
+    def run(self, options):
+        if when == "before":
+            _disturb(path, how)
+        told = real(self, options) if when == "before" else {}
+        if when == "after":
+            _disturb(path, how)
+        return told
+
+    PrepareGraph.run = run
+
+
+@pytest.mark.parametrize("how", ["removed", "appended to"])
+def test_score_leaves_out_an_input_that_changes(
+    how, command, write_config, configs, model, tmp_path, monkeypatch
+):
+    from reviewbeam.pipelines import score as job
+
+    for name in ("a.jsonl", "b.jsonl"):
+        shutil.copy(SAMPLE / "new_arrivals.jsonl", tmp_path / name)
+    real = job._run_pipeline
+
+    def run(*arguments):
+        told = real(*arguments)
+        _disturb(tmp_path / "a.jsonl", how)
+        return told
+
+    monkeypatch.setattr(job, "_run_pipeline", run)
+    code, out, err = command(
+        "score", "--config", write_config(configs["score"]), "--model", model,
+        "--input", tmp_path / "*.jsonl", "--output", tmp_path / "scores",
+    )  # fmt: skip
+    assert code == 1
+    assert f"{tmp_path / 'a.jsonl'} is damaged: it " in err
+    assert "100 rows read from 1 new files" in out
+
+
+def _make_directory(path):
+    path.mkdir()
+
+
+def _make_pipe(path):
+    os.mkfifo(path)
+
+
+def _make_link_to_nothing(path):
+    path.symlink_to("nothing")
+
+
+def _make_forbidden(path):
+    path.touch(mode=0o000)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (_make_directory, "directory"),
+        (_make_pipe, "no regular file"),
+        (_make_link_to_nothing, "No such file"),
+        (_make_forbidden, "Permission denied"),
+    ],
+)
+def test_an_input_that_cannot_be_read_is_named(make, reason, launch, tmp_path, box):
+    path = tmp_path / "x.jsonl"
+    make(path)
+    run = launch("--input", path, before=without_privileges)
+    assert run.end() == 2
+    told = _one_message(run)
+    assert str(path) in told and reason in told
+    assert os.listdir(box) == []
