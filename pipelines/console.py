@@ -38,6 +38,22 @@ def quiet_libraries() -> None:
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
 
 
+def is_quiet() -> bool:
+    """Tells whether the libraries were silenced."""
+    return logging.getLogger("apache_beam").level == logging.CRITICAL
+
+
+def quiet_workers() -> None:
+    """Drops the traces that Beam's worker threads print, where libraries are quiet.
+
+    They may quote reviews; of what failed, main tells.
+    """
+    if is_quiet():
+        from apache_beam.runners.worker import sdk_worker
+
+        sdk_worker.print = lambda *words, **options: None
+
+
 @contextlib.contextmanager
 def quiet_import():
     """Drops what TFDV prints when it is imported and finds no IPython."""
@@ -125,17 +141,16 @@ def say_dataset(manifest: dict[str, Any], output: Path) -> None:
     splits = dict(manifest["splits"])
     if manifest["augmented"]:
         splits["augmented"] = manifest["augmented"]
-    say_table(
-        ["  split", *figures, *labels],
+    table = [
         [
-            [
-                f"  {name}",
-                *(split[key] for key in figures),
-                *(split["labels"][label] for label in labels),
-            ]
-            for name, split in splits.items()
-        ],
-    )
+            f"  {name}",
+            *(split[key] for key in figures),
+            *(split["labels"][label] for label in labels),
+        ]
+        for name, split in splits.items()
+    ]
+    if table:  # a schema has no splits
+        say_table(["  split", *figures, *labels], table)
     for distance in manifest["drift"]:
         say(
             f"  drift of {distance['feature']}: {distance['figure']:.3f} (allowed "

@@ -49,6 +49,18 @@ def beam_options(arguments: Sequence[str], options_file: str | None) -> Pipeline
     return parsed
 
 
+def with_threads(options: PipelineOptions) -> PipelineOptions:
+    """Lets the embedded runner use two threads, where nothing else was asked for.
+
+    Two gain what the libraries do outside of Python's lock; more gain no more.
+    """
+    asked = options.get_all_options(drop_default=True)
+    if asked["runner"] != DEFAULT_RUNNER or any(k.startswith("direct_") for k in asked):
+        return options
+    threads = {"direct_num_workers": 2, "direct_running_mode": "multi_threading"}
+    return PipelineOptions.from_dictionary(asked | threads)
+
+
 def _flags_of_file(path: str | None) -> list[str]:
     if path is None:
         return []

@@ -29,12 +29,15 @@ from reviewbeam.components.validation import drift as drifts
 from reviewbeam.components.validation import statistics as stats
 from reviewbeam.components.validation.excluded import load_excluded_ids
 from reviewbeam.components.validation.rules import ReviewRules
+from reviewbeam.pipelines.console import quiet_workers
 from reviewbeam.pipelines.data_gate import check_statistics, pass_gate
 from reviewbeam.pipelines.dataset_facts import (
     DatasetFacts,
     check_classes,
     refuse_all,
 )
+from reviewbeam.pipelines.options import with_threads
+from reviewbeam.pipelines.local_runner import with_local_workers
 from reviewbeam.pipelines.prepare_graph import REJECTS, STATISTICS, PrepareGraph
 
 KIND = "dataset"
@@ -43,6 +46,7 @@ SCHEMA = "schema.pbtxt"
 REPORT = "report.json"  # what stopped a dataset, beside what it would have held
 _WORK = "_work"  # what workers tell the launcher; gone when the dataset is published
 _MIN_PARTITIONS = 8
+_THREADED_BYTES = 64 * 2**20  # of input; below, threads cost more than they gain
 _COMPRESSION = 5  # bytes of text behind a compressed one, to be on the safe side
 
 
@@ -92,6 +96,8 @@ def prepare(
             work=staging / _WORK,
             with_shards=not infer_schema,
         )
+        if _size(files) > _THREADED_BYTES:
+            options = with_threads(options)
         facts = DatasetFacts(config, files, _run(graph, files, options))
         rejects = sorted((staging / REJECTS).iterdir())
         for path in rejects:
@@ -120,7 +126,9 @@ def prepare(
             "anomalies": [str(anomaly) for anomaly in anomalies],
             "drift": [dataclasses.asdict(distance) for distance in drift],
         }
-        if not infer_schema:
+        if infer_schema:  # zeros would say that the splits are empty
+            described |= {"splits": {}, "augmented": None}
+        else:
             check_classes(described, config)
         pass_gate(config, described, anomalies, staging / REPORT)
         manifest = artifacts.write_manifest(
@@ -171,8 +179,9 @@ def _run(
     Raises:
       ReviewbeamError: a file changed or vanished meanwhile.
     """
+    quiet_workers()
     try:
-        told = graph.run(options)
+        told = graph.run(with_local_workers(options))
     except Exception:
         _refuse_changed(files)  # the likelier cause
         raise
@@ -246,8 +255,12 @@ def _slices(file: CorpusFile, config: PrepareConfig) -> list[FileSlice]:
 
 
 def _partitions(files: list[CorpusFile], config: PrepareConfig) -> int:
-    size = sum(
+    return max(_MIN_PARTITIONS, math.ceil(_size(files) / config.partition_bytes))
+
+
+def _size(files: list[CorpusFile]) -> int:
+    """Bytes of all files, about as many as they are when decompressed."""
+    return sum(
         file.size * (1 if file.compression == "none" else _COMPRESSION)
         for file in files
     )
-    return max(_MIN_PARTITIONS, math.ceil(size / config.partition_bytes))

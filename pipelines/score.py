@@ -109,6 +109,11 @@ def _rules(config: ScoreConfig, model: ModelMetadata) -> ReviewRules:
     detector = model.language_detector
     if detector is not None:
         check_same(detector)
+    elif config.rules.languages is not None and config.columns.language is None:
+        raise UserError(
+            "rules.languages needs columns.language: this model doesn't detect "
+            "languages."
+        )
     return ReviewRules(
         config.rules,
         detect_language=detector is not None,

@@ -10,9 +10,13 @@ from typing import Any
 
 from reviewbeam.components.common.errors import UserError
 
-FORMAT = 1  # of every manifest
+FORMAT = 2  # of every manifest
 MANIFEST = "manifest.json"
 RUN_FILE = "run.json"  # times, paths, runner: what may differ between equal runs
+
+
+class OtherFormatError(UserError):
+    """An artifact of the right kind that another version of reviewbeam made."""
 
 
 def canonical_json(data: Any) -> str:
@@ -126,7 +130,8 @@ def read_manifest(directory: str | os.PathLike, kind: str) -> dict[str, Any]:
       kind: what it must be: `dataset`, `model`, `evaluation` or `encoder`.
 
     Raises:
-      UserError: it isn't there, isn't ours, or has another kind or format.
+      UserError: it isn't there, isn't ours, or has another kind.
+      OtherFormatError: it has another format.
     """
     path = Path(directory) / MANIFEST
     if not path.is_file():
@@ -147,7 +152,7 @@ def read_manifest(directory: str | os.PathLike, kind: str) -> dict[str, Any]:
             f"{str(directory)!r} is of kind {found_kind!r}; {kind!r} was expected."
         )
     if found_format != FORMAT:
-        raise UserError(
+        raise OtherFormatError(
             f"{path} has format {found_format}; this version reads format {FORMAT}. "
             f"Make the {kind} again, or use the version that made it."
         )

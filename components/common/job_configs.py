@@ -103,6 +103,9 @@ class ScoreConfig(CorpusConfig):
         refuse_names(self.columns.keep, (*SCORE_COLUMNS, SCORE_PARTITION))
         return self
 
+    def _has_language(self) -> bool:
+        return True  # the model may detect it, which score looks at
+
 
 class RunConfig(Config):
     """Configures `run`: prepare, train, evaluate, score, one after the other."""

@@ -35,6 +35,8 @@ class LabelRules(Config):
     def _check(self):
         if len(set(self.names)) != len(self.names):
             raise ValueError(f"names has a name twice: {list(self.names)}")
+        if self.delimiter != "," and self.type != "multilabel":
+            raise ValueError(f"delimiter is of multilabel; type is {self.type}")
         if self.type == "binary" and len(self.names) != 2:
             raise ValueError(
                 f"binary takes exactly two names, found {len(self.names)}: "
@@ -88,6 +90,8 @@ class SplitRules(Config):
             raise ValueError("column and time_column both divide: give one of them")
         if (self.time_column is None) != (self.test_days is None):
             raise ValueError("time_column and test_days need each other")
+        if self.values != SplitRules.model_fields["values"].default and not self.column:
+            raise ValueError("values are those of column, which is missing")
         if self.test is not None and (self.column or self.time_column):
             raise ValueError("test is a share by hash; column or time_column tells it")
         if self.column and "train" not in self.values.values():
@@ -145,6 +149,8 @@ class AugmentRules(Config):
     @pydantic.model_validator(mode="after")
     def _check(self):
         ways = self.delete_words or self.swap_words or self.subword_alpha
+        if ways and not self.copies:
+            raise ValueError("copies is 0: nothing is augmented")
         if self.copies and not ways:
             raise ValueError(
                 "copies needs a way to differ: delete_words, swap_words, subword_alpha"

@@ -19,6 +19,7 @@ from typing import Any
 from reviewbeam.components.common.artifacts import (
     MANIFEST,
     RUN_FILE,
+    OtherFormatError,
     read_json,
     read_manifest,
     write_json,
@@ -51,8 +52,13 @@ def is_done(output: Path, kind: str, expected: str, *, overwrite: bool = False) 
             f"The output {str(output)!r} exists and was not made by reviewbeam. "
             "Choose another --output."
         )
-    manifest = read_manifest(output, kind)
-    if manifest.get("fingerprint") == expected:
+    try:
+        found = read_manifest(output, kind).get("fingerprint")
+    except OtherFormatError:  # what another version of reviewbeam made
+        if not overwrite:
+            raise
+        found = None
+    if found == expected:
         # Of a run that was killed at its very end.
         shutil.rmtree(_replaced(output.absolute()), ignore_errors=True)
         return True

@@ -176,6 +176,9 @@ def _inspect(path: str, name: str, config: CorpusConfig) -> CorpusFile:
         raise UserError(
             f"{path}: Parquet is compressed within. Decompress the file first."
         )
+    if FileSystems.get_scheme(path) is None and not os.path.isfile(path):
+        kind = "a directory" if os.path.isdir(path) else "no regular file"
+        raise UserError(f"{path} can't be read: it is {kind}.")
     digest, size, head = hashlib.sha256(), 0, b""
     try:
         modified = _metadata(path).last_updated_in_seconds

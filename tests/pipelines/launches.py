@@ -88,6 +88,7 @@ def _run(arguments, log, result, before, after):
         before()
     sys.argv[1:] = arguments
     code = main()
+    sys.stdout.flush()
     if after:
         result.write_text(json.dumps(after()))
     sys.stdout.flush()

@@ -152,7 +152,9 @@ def test_infer_schema_writes_what_a_person_reviews_and_no_examples(inferred):
         "_SUCCESS",
     }  # fmt: skip
     assert "Review" in inferred.out and "schema.pbtxt" in inferred.out
+    assert "242 usable" in inferred.out and "split  " not in inferred.out
     assert inferred.manifest["kind"] == "schema"
+    assert inferred.manifest["splits"] == {}
     schema = tfdv.load_schema_text(str(inferred.output / "schema.pbtxt"))
     features = {feature.name: feature for feature in schema.feature}
     assert features["characters"].int_domain.min == 0

@@ -83,7 +83,7 @@ def test_the_last_days_are_the_test(by_time):
     before = {number[_same(t)] for t in run.texts("train", "validation")}
     # What u15 wrote before the test begins is left out as well.
     assert before == set(range(152)) - {3, 50, 100, 150, 151}
-    assert run.manifest["splits"]["validation"]["examples"] > 10
+    assert run.manifest["splits"]["validation"]["examples"] > 0
 
 
 def test_no_user_and_no_text_is_in_two_splits_by_time(by_time):

@@ -160,7 +160,7 @@ def test_manifest_round_trip(artifact):
     written = write_manifest(directory, "dataset", "f" * 64, files=names, rows=3)
 
     assert written == {
-        "format": 1,
+        "format": 2,
         "kind": "dataset",
         "fingerprint": "f" * 64,
         "files": described,  # without the record of the run
@@ -173,7 +173,7 @@ def test_manifest_round_trip(artifact):
 def test_facts_cannot_replace_what_every_manifest_says(tmp_path):
     written = write_manifest(tmp_path, "dataset", "f", files=[], format=7)
 
-    assert written["format"] == 1
+    assert written["format"] == 2
 
 
 @pytest.mark.parametrize(
@@ -183,8 +183,8 @@ def test_facts_cannot_replace_what_every_manifest_says(tmp_path):
         ("[]", "is not a manifest that reviewbeam wrote"),
         ("null", "is not a manifest that reviewbeam wrote"),
         ('{"name": "webpack"}', "is not a manifest that reviewbeam wrote"),
-        ('{"kind": "model", "format": 1}', "'model'.*'dataset' was expected"),
-        ('{"kind": "dataset", "format": 2}', "has format 2; this version reads format"),
+        ('{"kind": "model", "format": 2}', "'model'.*'dataset' was expected"),
+        ('{"kind": "dataset", "format": 1}', "has format 1; this version reads format"),
     ],
 )
 def test_refuses_other_manifests(tmp_path, content, message):

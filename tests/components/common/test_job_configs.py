@@ -20,12 +20,8 @@ def test_score_reads_no_labels():
         check_config(ScoreConfig, {"columns": {"text": "t", "label": "l"}}, "score")
 
 
-def test_a_list_of_languages_needs_their_column():
+def test_a_list_of_languages_needs_no_column_where_the_model_may_detect_them():
     data = {"columns": {"text": "t"}, "rules": {"languages": ["de", "fr"]}}
-    with pytest.raises(UserError, match="rules.languages needs columns.language"):
-        check_config(ScoreConfig, data, "score")
-
-    data["columns"]["language"] = "lang"
     assert check_config(ScoreConfig, data, "score").rules.languages == ("de", "fr")
 
 

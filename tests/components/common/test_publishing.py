@@ -302,3 +302,15 @@ def test_leftovers_of_a_kill_are_ours(output):
     _publish(output)
     assert os.listdir(output.parent) == ["dataset"]
     assert sorted(os.listdir(output))[1:] == ["data.txt", "manifest.json", RUN_FILE]
+
+
+def test_what_another_version_made_is_replaced_only_by_overwrite(tmp_path):
+    output = tmp_path / "out"
+    with staged_output(output, "prepare") as staging:
+        write_manifest(staging, "dataset", "f", files=[])
+    manifest = json.loads((output / "manifest.json").read_text())
+    (output / "manifest.json").write_text(json.dumps(manifest | {"format": 1}))
+
+    with pytest.raises(UserError, match="has format 1"):
+        is_done(output, "dataset", "f")
+    assert not is_done(output, "dataset", "f", overwrite=True)
