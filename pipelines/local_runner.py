@@ -5,11 +5,8 @@ a folder that the next run may have taken over.
 """
 
 import copy
-import ctypes
-import logging
 import os
 import shlex
-import signal
 import sys
 
 from apache_beam.options.pipeline_options import (
@@ -22,9 +19,8 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from reviewbeam.pipelines import console
 
-_PR_SET_PDEATHSIG = 1
 _WORKER = (
-    "from reviewbeam.pipelines.local_runner import work; work({launcher}, {quiet})"
+    "from reviewbeam.pipelines.local_worker import work; work({launcher}, {quiet})"
 )
 
 
@@ -52,24 +48,3 @@ class LocalRunner(FnApiRunner):
         # Else Beam would put its own command in the place of this one.
         options.view_as(DirectOptions).direct_running_mode = "in_memory"
         return super().run_pipeline(pipeline, options)
-
-
-def work(launcher: int, quiet: bool) -> None:
-    """Is a worker, until the launcher has no more work or is gone.
-
-    Args:
-      launcher: its process id.
-      quiet: show none of the libraries' messages.
-    """
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != launcher:
-        return  # it was gone before that line
-    if quiet:
-        console.quiet_libraries()
-        logging.getLogger().handlers.clear()  # Beam lets them show all
-        console.quiet_workers()
-        with console.quiet_import():
-            import tensorflow_data_validation  # noqa: F401
-    from apache_beam.runners.worker import sdk_worker_main
-
-    sdk_worker_main.main(sys.argv)

@@ -36,8 +36,8 @@ from reviewbeam.pipelines.dataset_facts import (
     check_classes,
     refuse_all,
 )
-from reviewbeam.pipelines.options import with_threads
 from reviewbeam.pipelines.local_runner import with_local_workers
+from reviewbeam.pipelines.options import with_threads
 from reviewbeam.pipelines.prepare_graph import REJECTS, STATISTICS, PrepareGraph
 
 KIND = "dataset"

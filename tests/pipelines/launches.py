@@ -68,6 +68,10 @@ class Launch:
         return self._process.exitcode
 
     @property
+    def pid(self):
+        return self._process.pid
+
+    @property
     def err(self):
         return self._log.read_text(encoding="utf-8")
 

@@ -1,11 +1,13 @@
 """Whatever happens to a run: the output is whole or as it was, and a rerun cures it."""
 
+import contextlib
 import functools
 import os
 import shutil
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -21,11 +23,12 @@ from tests.pipelines.launches import (
     write_yaml,
 )
 
+ONE_THREAD = ["--direct_running_mode=in_memory"]
+PROCESSES = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
 THREADS = ["--direct_running_mode=multi_threading", "--direct_num_workers=4"]
 MOMENTS = {
     "before any worker": lambda staging: (staging / "_work").exists(),
     "among the shards": lambda staging: any(staging.glob("*.tfrecord.gz")),
-    "at the schema": lambda staging: (staging / "schema.pbtxt").exists(),
     "at the manifest": lambda staging: (staging / "manifest.json").exists(),
 }
 
@@ -129,7 +132,7 @@ def test_a_kill_among_the_shards_keeps_the_old_dataset(launch, job, box):
     _cured(launch("--overwrite"), job, box)
 
 
-@pytest.mark.parametrize("options", [[], THREADS], ids=["one thread", "threads"])
+@pytest.mark.parametrize("options", [ONE_THREAD, THREADS], ids=["one", "threads"])
 def test_a_stopped_run_leaves_nothing(options, launch, box):
     run = launch(*options)
     stopped = lambda: MOMENTS["among the shards"](box / "out.staged")  # noqa: E731
@@ -139,10 +142,60 @@ def test_a_stopped_run_leaves_nothing(options, launch, box):
     assert _one_message(run).startswith("reviewbeam: stopped.")
 
 
-@pytest.mark.parametrize("size", ["24k", "96k"])
-def test_a_full_disk_is_named_and_leaves_nothing(size, launch, job, box):
+@pytest.mark.parametrize("options", [ONE_THREAD, THREADS], ids=["one", "threads"])
+def test_a_fault_of_a_worker_is_named_and_quotes_no_review(options, launch, box):
+    run = launch(*options, before=_fail_in_a_worker)
+    assert run.end() == 1
+    told = _one_message(run)
+    assert "failed: ValueError at test_prepare_faults.py:" in told
+    assert "secret" not in run.err
+    assert os.listdir(box) == []
+
+
+def _fail_in_a_worker():
+    from reviewbeam.components.examples import write
+
+    def encode(examples, classes):
+        raise ValueError("the secret text\nof a review")
+
+    write.encode_examples = encode
+
+
+def test_worker_processes_die_with_their_launcher(launch, job, box):
+    run = launch(*PROCESSES)
+    while not (workers := _workers(run.pid)):
+        time.sleep(0.01)
+    os.kill(run.pid, signal.SIGKILL)
+    assert run.end() == -signal.SIGKILL
+    deadline = time.monotonic() + 20  # they may not have begun yet
+    while any(map(_runs, workers)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    _cured(launch(), job, box)
+
+
+def _workers(parent):
+    """Process ids of Beam's workers below a process."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            command = (path.parent / "cmdline").read_bytes()
+            if path.read_text().rpartition(")")[2].split()[1] == str(parent):
+                found += [int(path.parent.name)] * (b"worker" in command)
+    return found
+
+
+def _runs(process):
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(launch, job, box):
     run = launch(
-        before=functools.partial(_mounted, box, size),
+        before=functools.partial(_mounted, box, "96k"),
         after=functools.partial(_again_with_room, box, _arguments(job, box / "out")),
     )
     code = run.end()
@@ -248,9 +301,16 @@ def corpus(job, tmp_path):
     return copy, ["--input", f"{copy}/**"]
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("how", ["removed", "appended to", "replaced"])
-@pytest.mark.parametrize("name", ["one.jsonl", "cut.jsonl.gz"])
+@pytest.mark.parametrize(
+    ("name", "how", "when"),
+    [
+        ("one.jsonl", "removed", "before"),
+        ("cut.jsonl.gz", "replaced", "before"),
+        ("one.jsonl", "removed", "after"),
+        ("one.jsonl", "appended to", "after"),
+        ("cut.jsonl.gz", "replaced", "after"),
+    ],
+)
 def test_an_input_that_changes_is_named(how, when, name, corpus, launch, job, box):
     folder, options = corpus
     path = folder / name

@@ -164,7 +164,7 @@ def formats(folder, tiny_encoder):
         record["text"] = f'He said: "{record["text"]};\nand\tleft", überall 良い'
     flat = [
         {"review.body": r["text"], "stars": r["stars"], "lang": r["lang"],
-         "id": r["id"], "votes": i}
+         "id": r["id"], "votes": i if i % 10 else None}
         for i, r in enumerate(corpus)
     ]  # fmt: skip
     nested = [{"review": {"body": f.pop("review.body")}} | f for f in map(dict, flat)]
@@ -200,8 +200,8 @@ def test_every_format_in_one_run_gives_the_same_bytes(formats):
     assert (one.code, many.code) == (0, 0), many.err
     assert len(one.texts()) == len(set(one.texts())) == 160
     assert shards(one) == shards(many)
-    assert {e["id"]: int(e["votes"]) for e in many.examples()} == {
-        f"r{number:04}": number for number in range(160)
+    assert {e["id"]: e["votes"] for e in many.examples()} == {
+        f"r{number:04}": str(number) if number % 10 else None for number in range(160)
     }
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from reviewbeam.components.common.artifacts import FORMAT
+
 NAMES = ("negative", "neutral", "positive")
 WORDS = 100  # ids 3 to 102, which the tiny encoder's vocabulary has
 
@@ -79,7 +81,7 @@ def write_dataset(
         }
     vocabulary = (encoder / "sentencepiece.bpe.model").read_bytes()
     contents = {
-        "format": 1,
+        "format": FORMAT,
         "kind": "dataset",
         "fingerprint": hashlib.sha256(repr(splits).encode()).hexdigest(),
         "labels": {
