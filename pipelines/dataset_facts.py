@@ -1,7 +1,6 @@
 """What a dataset's manifest says, made of what the workers told."""
 
 import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,8 +27,6 @@ from reviewbeam.components.validation.places import Key, place_texts
 _UNKNOWN_LABELS = 20  # values that are named
 _LABEL_LENGTH = 30  # characters of a value that is named
 # As in statistics; nothing is a language not known.
-_LANGUAGE = re.compile(r"(?!.{21})([A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*)?", re.DOTALL)
-_OTHER_LANGUAGE = "other"
 # What became of a row; together they are all rows. The notes are of rows that go on.
 _FATES = ("written", "rejected", "left_out")
 _NOTES = ("repaired", "allowed")
@@ -111,7 +108,7 @@ class DatasetFacts:
         for shard in mine:
             for language, counts in shard.labels.items():
                 labels.update(counts)
-                languages[_shown_language(language)].update(counts)
+                languages[language].update(counts)
         return {
             "examples": sum(shard.examples for shard in mine),
             "tokens": sum(shard.tokens for shard in mine),
@@ -282,8 +279,3 @@ def _met(label_values: dict[str, dict[str, int]]) -> dict[str, int]:
     """Returns the label values that were met, those outside of the mapping too."""
     mapped = {v: n for v, n in label_values["mapped"].items() if n}
     return mapped | label_values["unknown"]
-
-
-def _shown_language(language: str) -> str:
-    """Shows what doesn't look like a language's code, perhaps a mail, as 'other'."""
-    return language if _LANGUAGE.fullmatch(language) else _OTHER_LANGUAGE

@@ -16,6 +16,7 @@ from reviewbeam.components.common.coders import register_record_batch_coder
 from reviewbeam.components.common.columns import select_columns, with_columns
 from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.common.job_configs import EvaluateConfig
+from reviewbeam.components.common.language_codes import shown_language
 from reviewbeam.components.common.model_directory import (
     ModelDirectory,
     ModelMetadata,
@@ -27,6 +28,8 @@ from reviewbeam.components.examples.encode import decode_examples
 from reviewbeam.components.examples.shards import read_shard
 from reviewbeam.components.inference.decide import with_labels
 from reviewbeam.components.inference.handler import SavedModelHandler
+from reviewbeam.pipelines.console import quiet_workers
+from reviewbeam.pipelines.local_runner import with_local_workers
 
 KIND = "evaluation"
 METRICS = "metrics.json"
@@ -134,10 +137,11 @@ def _run_pipeline(
     options: PipelineOptions,
 ) -> None:
     register_record_batch_coder()
+    quiet_workers()
     handler = SavedModelHandler(
         model.saved_model, batch_tokens=config.inference.batch_tokens
     )
-    with beam.Pipeline(options=options) as pipeline:
+    with beam.Pipeline(options=with_local_workers(options)) as pipeline:
         _ = (
             pipeline
             | "ListShards" >> beam.Create(shards)
@@ -181,7 +185,7 @@ def _metrics(
         np.array([index[label] for label in table[column].to_pylist()])
         for column in ("true_label", "label")
     )
-    languages = table["language"].to_pylist()
+    languages = [shown_language(value) for value in table["language"].to_pylist()]
     return {"split": split} | evaluate_predictions(
         true, predicted, languages, model.labels.names
     )

@@ -99,48 +99,9 @@ def prepare(
         if _size(files) > _THREADED_BYTES:
             options = with_threads(options)
         facts = DatasetFacts(config, files, _run(graph, files, options))
-        rejects = sorted((staging / REJECTS).iterdir())
-        for path in rejects:
-            path.chmod(0o600)
-        if not facts.written:  # without examples there are no statistics
-            pass_gate(config, facts.describe([]), [], staging / REPORT)
-            refuse_all(facts, config)
-        shards = (
-            [] if infer_schema else facts.complete_shards(staging, graph.partitions)
-        )
-        schema, anomalies, drift = check_statistics(
-            staging / STATISTICS, config.schema_rules, baseline, facts.places()
-        )
-        for part in (schema.feature, schema.string_domain):
-            part.sort(key=lambda item: item.name)  # TFDV's order is the workers'
-        stats.write_schema(schema, staging / SCHEMA)
-        shutil.rmtree(staging / _WORK)
-        described = facts.describe(shards) | {
-            "text": config.text.model_dump(mode="json"),
-            "split": config.split.model_dump(mode="json"),
-            "columns": config.columns.model_dump(mode="json"),
-            "language_detector": (
-                describe_detector() if rules.detect_language else None
-            ),
-            "vocabulary_sha256": encoder.vocabulary_sha256,
-            "anomalies": [str(anomaly) for anomaly in anomalies],
-            "drift": [dataclasses.asdict(distance) for distance in drift],
-        }
-        if infer_schema:  # zeros would say that the splits are empty
-            described |= {"splits": {}, "augmented": None}
-        else:
-            check_classes(described, config)
-        pass_gate(config, described, anomalies, staging / REPORT)
+        described, published = _settle(graph, facts, encoder, baseline)
         manifest = artifacts.write_manifest(
-            staging,
-            kind,
-            identity,
-            files=[
-                *(shard.name for shard in shards),
-                *(f"{REJECTS}/{path.name}" for path in rejects),
-                SCHEMA,
-            ],
-            **described,
+            staging, kind, identity, files=published, **described
         )
         publishing.add_to_run_record(
             staging,
@@ -152,20 +113,65 @@ def prepare(
     return manifest, True
 
 
+def _settle(
+    graph: PrepareGraph, facts: DatasetFacts, encoder: EncoderDirectory, baseline: Any
+) -> tuple[dict[str, Any], list[str]]:
+    """Completes the staged files and passes the gate.
+
+    Returns:
+      The facts for the manifest, and the names of the files that it describes.
+
+    Raises:
+      UserError: no row became an example, or a class has none.
+      DataGateError: the config doesn't allow what was found.
+    """
+    config, staging = graph.config, graph.staging
+    rejects = sorted((staging / REJECTS).iterdir())
+    for path in rejects:
+        path.chmod(0o600)
+    if not facts.written:  # without examples there are no statistics
+        pass_gate(config, facts.describe([]), [], staging / REPORT)
+        refuse_all(facts, config)
+    shards = []
+    if graph.with_shards:
+        shards = facts.complete_shards(staging, graph.partitions)
+    schema, anomalies, drift = check_statistics(
+        staging / STATISTICS, config.schema_rules, baseline, facts.places()
+    )
+    for part in (schema.feature, schema.string_domain):
+        part.sort(key=lambda item: item.name)  # TFDV's order is the workers'
+    stats.write_schema(schema, staging / SCHEMA)
+    shutil.rmtree(graph.work)
+    described = facts.describe(shards) | {
+        "text": config.text.model_dump(mode="json"),
+        "split": config.split.model_dump(mode="json"),
+        "columns": config.columns.model_dump(mode="json"),
+        "language_detector": _detector(config),
+        "vocabulary_sha256": encoder.vocabulary_sha256,
+        "anomalies": [str(anomaly) for anomaly in anomalies],
+        "drift": [dataclasses.asdict(distance) for distance in drift],
+    }
+    if graph.with_shards:
+        check_classes(described, config)
+    else:  # zeros would say that the splits are empty
+        described |= {"splits": {}, "augmented": None}
+    pass_gate(config, described, anomalies, staging / REPORT)
+    published = [*(shard.name for shard in shards), SCHEMA]
+    published += [f"{REJECTS}/{path.name}" for path in rejects]
+    return described, published
+
+
 def review_rules(config: PrepareConfig) -> ReviewRules:
     """Makes the record rules of a config.
 
     Raises:
       UserError: `exclude_ids` can't be read, or the language detector isn't there.
     """
-    detect = config.text.language == "detect"
-    if detect:
-        describe_detector()
     return ReviewRules(
         config.rules,
         labels=config.labels,
         split=config.split,
-        detect_language=detect,
+        detect_language=_detector(config) is not None,
         excluded_ids=load_excluded_ids(config.exclude_ids),
         keep_raw=config.rejects.keep_raw,
     )
@@ -226,7 +232,6 @@ def _identity(
     elsewhere = {"input", "encoder", "exclude_ids", "baseline"}
     data = config.model_dump(mode="json", exclude=elsewhere)
     schema_file = data["schema_rules"].pop("schema_file")
-    detect = config.text.language == "detect"
     return artifacts.fingerprint(
         {
             "job": "prepare",
@@ -238,11 +243,15 @@ def _identity(
             and artifacts.file_sha256(config.exclude_ids),
             "baseline": config.baseline
             and artifacts.read_manifest(config.baseline, KIND)["fingerprint"],
-            "language_detector": describe_detector() if detect else None,
+            "language_detector": _detector(config),
             "vocabulary": encoder.vocabulary_sha256,
             "files": [[file.name, file.format, file.sha256] for file in files],
         }
     )
+
+
+def _detector(config: PrepareConfig) -> dict[str, str] | None:
+    return describe_detector() if config.text.language == "detect" else None
 
 
 def _slices(file: CorpusFile, config: PrepareConfig) -> list[FileSlice]:

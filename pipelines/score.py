@@ -43,6 +43,8 @@ from reviewbeam.components.ingestion.read import ReadReviews, SliceSummary
 from reviewbeam.components.tokenization.tokenizer import Tokenizer
 from reviewbeam.components.validation.excluded import load_excluded_ids
 from reviewbeam.components.validation.rules import ReviewRules
+from reviewbeam.pipelines.console import quiet_workers
+from reviewbeam.pipelines.local_runner import with_local_workers
 from reviewbeam.pipelines.scores_folder import ScoresFolder
 
 
@@ -165,11 +167,12 @@ def _run_pipeline(
     options: PipelineOptions,
 ) -> list[SliceSummary]:
     register_record_batch_coder()
+    quiet_workers()
     told = staging / "summaries.json"
     handler = SavedModelHandler(
         model.saved_model, batch_tokens=config.inference.batch_tokens
     )
-    with beam.Pipeline(options=options) as pipeline:
+    with beam.Pipeline(options=with_local_workers(options)) as pipeline:
         read = (
             pipeline
             | "ListSlices" >> beam.Create(slices)

@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reviewbeam.components.common.language_codes import shown_languages
 from reviewbeam.components.examples.encode import as_lists
 
 # Pictures and their modifiers by code point, as far as they are never text: RE2
@@ -13,10 +14,6 @@ _EMOJI = (
 )
 # Digits, punctuation, symbols, controls.
 _NO_LETTER = r"[^\p{L}\p{M}\p{Z}\s]"
-# Like BCP 47's.
-_LANGUAGE_CODE = r"^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*$"
-_LANGUAGE_CHARACTERS = 20
-_OTHER_LANGUAGE = "other"
 _ORIGIN = ("file", "slice", "row")
 
 
@@ -45,7 +42,7 @@ def describe(examples: pa.RecordBatch, label_names: tuple[str, ...]) -> pa.Recor
     columns = {
         "split": as_lists(examples.column("split")),
         "label": _label_lists(examples.column("label_index"), label_names),
-        "language": as_lists(_language_codes(examples.column("language"))),
+        "language": as_lists(shown_languages(examples.column("language"))),
         "characters": as_lists(characters.cast(pa.int64())),
         "tokens": as_lists(tokens.cast(pa.int64())),
         "unknown_token_share": _shares(examples.column("unknown_tokens"), tokens),
@@ -68,15 +65,6 @@ def _label_lists(indices: pa.Array, label_names: tuple[str, ...]) -> pa.ListArra
     mask = pa.concat_arrays([pc.equal(lengths, 0), pa.array([False])])
     offsets = pc.if_else(mask, pa.scalar(None, pa.int32()), offsets)
     return pa.ListArray.from_arrays(offsets, names.take(indices.flatten()))
-
-
-def _language_codes(languages: pa.Array) -> pa.Array:
-    """Shows what doesn't look like a language's code, perhaps a mail, as 'other'."""
-    plausible = pc.and_(
-        pc.match_substring_regex(languages, _LANGUAGE_CODE),
-        pc.less_equal(pc.utf8_length(languages), _LANGUAGE_CHARACTERS),
-    )
-    return pc.if_else(plausible, languages, pa.scalar(_OTHER_LANGUAGE))
 
 
 def _count(text: pa.Array, pattern: str) -> pa.Array:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reviewbeam.components.common.language_codes import shown_languages
 from reviewbeam.components.common.prepare_config import PrepareConfig
 from reviewbeam.components.examples.encode import encode_examples
 from reviewbeam.components.examples.shards import shard_name, write_shard
@@ -92,9 +93,9 @@ class _WritePartition(beam.DoFn):
 def _count_labels(
     examples: pa.RecordBatch, names: tuple[str, ...]
 ) -> dict[str, dict[str, int]]:
-    """Counts the labels of each language; "" for a language not known."""
+    """Counts the labels of each language as it may be shown; "" for a missing one."""
     index = examples.column("label_index")
-    languages = pc.fill_null(examples.column("language"), "")
+    languages = pc.fill_null(shown_languages(examples.column("language")), "")
     if pa.types.is_list(index.type):
         languages = languages.take(pc.list_parent_indices(index))
         index = index.flatten()

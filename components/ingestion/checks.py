@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from reviewbeam.components.common.corpus_config import CorpusConfig
 from reviewbeam.components.common.errors import UserError, listing, nearest
+from reviewbeam.components.common.privacy import redacted
 
+_NAME_CHARACTERS = 40  # shown of a column's name
 _MAGIC = {
     "gzip": b"\x1f\x8b",
     "bz2": b"BZh",
@@ -64,11 +66,19 @@ def check_columns(
       known: names that the file does have, to suggest from.
 
     Raises:
-      UserError: a mapped column is in no row of the file.
+      UserError: a mapped column is in no row of the file, or stands twice in its
+        header.
     """
+    # Of a file without a header these are the values of its first record.
+    shown = [redacted(name)[:_NAME_CHARACTERS] for name in known]
     for key, column in mapped.items():
         if column not in present:
             raise UserError(
                 f"{path} has no column {column!r}, which {key} names"
-                f"{nearest(column, known)}. Its columns: {listing(known)}."
+                f"{nearest(column, shown)}. Its columns: {listing(shown)}."
+            )
+        if list(known).count(column) > 1:
+            raise UserError(
+                f"{path} has the column {column!r}, which {key} names, more than once. "
+                "Give its columns different names."
             )

@@ -73,6 +73,7 @@ class SliceReader:
         self._config = config
         self._batch_rows = batch_rows
         self._mapper = ColumnMapper(config)
+        self._salvages = config.on_damaged_file == "salvage"
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yields batches of at most `batch_rows` consecutive rows.
@@ -96,7 +97,7 @@ class SliceReader:
         # A broken footer of Parquet may hold names that are no UTF-8.
         except (OSError, BeamIOError, pa.ArrowException, UnicodeDecodeError) as error:
             self._note_damage(error)
-        if summary.damaged and self._config.on_damaged_file == "salvage":
+        if summary.damaged and self._salvages:
             summary.lines += 1
             summary.rows += 1
             yield self._mapper.batch(self._damage(), summary.file, summary.index)
@@ -133,8 +134,12 @@ class SliceReader:
             self._note_damage(error)
 
     def _note_damage(self, error: Exception) -> None:
+        # A fault of the machine, which a rerun may cure, must not pass for damage.
+        if self._salvages and getattr(error, "errno", None) is not None:
+            raise error
         known = isinstance(error, DamagedFileError)
-        self.summary.damaged = str(error) if known else f"it can't be read ({error})"
+        what = str(error) if known else f"it can't be read ({error})"
+        self.summary.damaged = " ".join(what.split())
 
     def _damage(self) -> Records:
         """The one reject that stands for all that can't be read."""
@@ -238,8 +243,8 @@ def check_summaries(
             )
         if rows > unreadable + damaged:
             present = {column for part in parts for column in part.present}
-            known = dict.fromkeys(column for part in parts for column in part.known)
-            check_columns(file.path, mapped_columns(config), present, list(known))
+            known = max((part.known for part in parts), key=len)
+            check_columns(file.path, mapped_columns(config), present, known)
 
 
 def line_offsets(summaries: Iterable[SliceSummary]) -> dict[tuple[str, int], int]:

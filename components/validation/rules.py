@@ -207,6 +207,9 @@ class ReviewRules:
     ) -> pa.RecordBatch:
         if self.keep_raw:
             value, raw = self._wrong_value(rows, rule, language), raw_records(rows)
+            if self.excluded_ids:  # one may stand in a record that can't be read
+                unread = pc.is_null(rows.column("id"))
+                raw = pc.if_else(unread, pa.scalar(None, raw.type), raw)
         else:
             value, raw = pa.nulls(len(rule), pa.string()), pa.nulls(len(rule))
         origin = (rows.column(field.name) for field in ORIGIN)
