@@ -20,6 +20,10 @@ class RecordBatchCoder(beam.coders.Coder):
         """Returns the batch of some bytes."""
         return from_bytes(data)
 
+    def estimate_size(self, batch):
+        """Returns the bytes of the batch; Beam would encode it to know."""
+        return batch.nbytes
+
     def to_type_hint(self):
         """Returns the type that this coder is for."""
         return pa.RecordBatch

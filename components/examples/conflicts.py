@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,7 +19,7 @@ from reviewbeam.components.common.columns import (
     to_bytes,
 )
 from reviewbeam.components.common.prepare_config import SplitRules
-from reviewbeam.components.examples.keys import hashed, key_numbers
+from reviewbeam.components.examples.keys import key_numbers
 from reviewbeam.components.examples.splits import own_ranks
 
 ID_REPEATED = "id_repeated"
@@ -54,7 +55,8 @@ def facts(
     reviews = reviews.filter(pc.is_valid(reviews.column(column)))
     if not reviews.num_rows:
         return
-    met_by = key_numbers(hashed(reviews.column(column).to_pylist()))[:, 0]
+    values = np.array(reviews.column(column).to_pylist(), object)
+    met_by = pd.util.hash_array(values, categorize=False)
     text = key_numbers(reviews.column("text_key"))[:, 0]
     names = [*_PLACE]
     if column == "group":  # what a review's own split follows from

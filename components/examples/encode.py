@@ -3,13 +3,16 @@
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from tensorflow.core.example.example_pb2 import Example
-from tfx_bsl.coders.example_coder import (
-    ExamplesToRecordBatchDecoder,
-    RecordBatchToExamplesEncoder,
-)
+from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from reviewbeam.components.common.columns import KEEP_PREFIX
+from reviewbeam.components.examples.wire_format import (
+    Feature,
+    bytes_feature,
+    float_feature,
+    int64_feature,
+    serialize,
+)
 
 
 def encode_examples(examples: pa.RecordBatch, classes: int) -> list[bytes]:
@@ -28,24 +31,19 @@ def encode_examples(examples: pa.RecordBatch, classes: int) -> list[bytes]:
       `label` is a float for each class, 1 or 0. The same example always has the same
       bytes.
     """
-    columns = {
-        "token_ids": examples.column("token_ids").cast(pa.list_(pa.int64())),
-        "label": _label_lists(examples.column("label_index"), classes),
-        "id": as_lists(examples.column("id")),
-        "language": as_lists(examples.column("language")),
-        "text": as_lists(examples.column("text")),
-        "count": as_lists(examples.column("count")),
+    features = {
+        "token_ids": int64_feature(examples.column("token_ids")),
+        "label": _label_feature(examples.column("label_index"), classes),
+        "id": bytes_feature(examples.column("id")),
+        "language": bytes_feature(examples.column("language")),
+        "text": bytes_feature(examples.column("text")),
+        "count": int64_feature(examples.column("count")),
     }
     for name in examples.schema.names:
         if name.startswith(KEEP_PREFIX):
-            columns[name.removeprefix(KEEP_PREFIX)] = as_lists(examples.column(name))
-    batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
-    # The encoder leaves the map of features in any order. Sorting it costs as much
-    # as encoding, and gives the same example the same bytes every time.
-    return [
-        Example.FromString(record).SerializeToString(deterministic=True)
-        for record in RecordBatchToExamplesEncoder().encode(batch)
-    ]
+            kept = bytes_feature(examples.column(name))
+            features[name.removeprefix(KEEP_PREFIX)] = kept
+    return serialize(features, examples.num_rows)
 
 
 def decode_examples(records: list[bytes]) -> pa.RecordBatch:
@@ -88,13 +86,12 @@ def as_lists(column: pa.Array) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets, mask=mask), column.drop_null())
 
 
-def _label_lists(index: pa.Array, classes: int) -> pa.ListArray:
+def _label_feature(index: pa.Array, classes: int) -> Feature:
     if not pa.types.is_list(index.type):
-        return as_lists(index.cast(pa.int64()))
+        return int64_feature(index)
     hot = np.zeros((len(index), classes), np.float32)
     hot[np.asarray(pc.list_parent_indices(index)), np.asarray(index.flatten())] = 1
-    offsets = np.arange(len(index) + 1, dtype=np.int32) * classes
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(hot.ravel()))
+    return float_feature(hot)
 
 
 def _as_list_of_int32(lists: pa.Array) -> pa.ListArray:

@@ -48,12 +48,12 @@ def key_bytes(keys: pa.Array) -> bytes:
 
 def share_of(value: bytes, salt: str) -> float:
     """Returns a number in [0, 1) that follows from a value and a salt alone."""
-    digest = hashlib.blake2b(
-        value, digest_size=8, salt=_salt(salt), person=b"split"
-    ).digest()
-    return int.from_bytes(digest, "big") / 2**64
+    hashed = _salted(salt).copy()
+    hashed.update(value)
+    return int.from_bytes(hashed.digest(), "big") / 2**64
 
 
 @functools.lru_cache(8)
-def _salt(salt: str) -> bytes:
-    return hashlib.blake2b(salt.encode(), digest_size=16).digest()
+def _salted(salt: str):
+    salt_bytes = hashlib.blake2b(salt.encode(), digest_size=16).digest()
+    return hashlib.blake2b(digest_size=8, salt=salt_bytes, person=b"split")

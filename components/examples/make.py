@@ -44,7 +44,7 @@ class MakeExamples(beam.PTransform):
     def expand(self, reviews: beam.PCollection[pa.RecordBatch]):
         """Shuffles reviews by the hash of their normalised text."""
         config, partitions = self.config, self.partitions
-        keyed = reviews | "AddKeys" >> beam.Map(_with_keys)
+        keyed = reviews | "AddKeys" >> beam.Map(_with_keys, self._rejects_ids())
         latest = _latest(keyed) if config.split.time_column else None
         arriving = [
             keyed | "PartitionByText" >> beam.ParDo(_Divide(_by_text, partitions))
@@ -61,7 +61,8 @@ class MakeExamples(beam.PTransform):
                 .with_output_types(Partitioned)
                 .with_outputs("outcomes", main="notices")
             )
-            arriving.append(found.notices)
+            if self._rejects_ids():
+                arriving.append(found.notices)
             outcomes.append(found.outcomes)
         if needs_groups(config.split):
             arriving.append(
@@ -91,8 +92,13 @@ class MakeExamples(beam.PTransform):
             "conflicts": settled.conflicts,
         }
 
+    def _rejects_ids(self) -> bool:
+        return self.config.rules.action(conflicts.ID_REPEATED) == "reject"
 
-def _with_keys(batch: pa.RecordBatch) -> pa.RecordBatch:
+
+def _with_keys(batch: pa.RecordBatch, with_evidence: bool) -> pa.RecordBatch:
+    if not with_evidence:  # what only a reject would show needs no shuffle
+        batch = without_columns(batch, "byte_offset", "label")
     group = batch.column("group")
     # An empty name is none: those without one are no group.
     named = pc.if_else(pc.equal(group, ""), pa.scalar(None, pa.string()), group)

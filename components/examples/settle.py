@@ -118,10 +118,14 @@ def _outcomes(
     chosen: list[int],
     fates: list[tuple[int, str]],
 ) -> Counter:
-    files = reviews.column("file").to_pylist()
-    outcomes = Counter((files[row], fate) for row, fate in fates)
-    ranks = own.tolist()
-    outcomes.update((files[row], f"written.{SPLITS[ranks[row]]}") for row in chosen)
+    encoded = reviews.column("file").dictionary_encode()
+    files, codes = encoded.dictionary.to_pylist(), np.asarray(encoded.indices)
+    outcomes = Counter((files[codes[row]], fate) for row, fate in fates)
+    written = codes[chosen].astype(np.int64) * len(SPLITS) + own[chosen]
+    for code, rows in enumerate(np.bincount(written).tolist()):
+        if rows:
+            file, rank = divmod(code, len(SPLITS))
+            outcomes[files[file], f"written.{SPLITS[rank]}"] += rows
     return outcomes
 
 

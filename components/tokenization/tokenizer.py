@@ -63,13 +63,12 @@ class Tokenizer:
         pieces = self._processor.encode(strings, num_threads=self._threads)
         lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
         flat = np.fromiter(chain.from_iterable(pieces), np.int32, lengths.sum())
-        ids = np.where(flat == _SENTENCEPIECE_UNKNOWN, UNKNOWN_ID, flat + 1)
-        unknown = np.add.reduceat(
-            np.append(flat == _SENTENCEPIECE_UNKNOWN, False).astype(np.int32),
-            _starts(lengths),
-        )
-        unknown[lengths == 0] = 0  # reduceat gives the next element for an empty run
-        token_ids = self._framed(ids.astype(np.int32), lengths)
+        at = np.flatnonzero(flat == _SENTENCEPIECE_UNKNOWN)
+        ids = flat + np.int32(1)
+        ids[at] = UNKNOWN_ID
+        rows = np.searchsorted(np.cumsum(lengths), at, side="right")
+        unknown = np.bincount(rows, minlength=len(lengths))
+        token_ids = self._framed(ids, lengths)
         return {
             "token_ids": token_ids,
             "tokens": pa.array((lengths + 2).astype(np.int32)),
@@ -84,22 +83,19 @@ class Tokenizer:
         if self._rules.truncate == "head_tail":
             head = max(1, round(most * self._rules.head_fraction))
         kept = np.minimum(lengths, most)
+        starts = np.cumsum(lengths) - lengths
+        stays = np.ones(len(ids), bool)
+        for row in np.flatnonzero(lengths > most):
+            cut = starts[row] + head
+            stays[cut : cut + lengths[row] - most] = False
         offsets = np.concatenate([[0], np.cumsum(kept + 2)])
-        # Of each kept token: its place in its run, then in the flat ids. The tail
-        # of a truncated run moves back by what was cut out before it.
-        row = np.repeat(np.arange(len(kept)), kept)
-        place = np.arange(kept.sum()) - np.repeat(_starts(kept), kept)
-        cut = (lengths - kept)[row] * (place >= head)
         framed = np.empty(offsets[-1], np.int32)
+        is_text = np.ones(len(framed), bool)
+        is_text[offsets[:-1]] = is_text[offsets[1:] - 1] = False
+        framed[is_text] = ids[stays]
         framed[offsets[:-1]] = BEGIN_ID
         framed[offsets[1:] - 1] = END_ID
-        framed[offsets[row] + 1 + place] = ids[_starts(lengths)[row] + place + cut]
         return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(framed))
-
-
-def _starts(lengths: np.ndarray) -> np.ndarray:
-    """Start of each run in a flat array."""
-    return np.cumsum(lengths) - lengths
 
 
 @functools.lru_cache(maxsize=2)

@@ -104,7 +104,8 @@ def as_batches(rows, config, size):
 
 def make_in_memory(batches, config, partitions):
     """What the steps of MakeExamples give, without a runner, as plain data."""
-    keyed = [make._with_keys(batch) for batch in batches]
+    rejects_ids = config.rules.action("id_repeated") == "reject"
+    keyed = [make._with_keys(batch, rejects_ids) for batch in batches]
     latest = None
     if config.split.time_column:
         latest = max(max(batch.column("time").to_pylist()) for batch in keyed)
