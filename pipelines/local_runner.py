@@ -1,13 +1,7 @@
-"""Beam's worker processes on this machine: quiet, and gone when their launcher is.
-
-Beam's own outlive a launcher that is killed by some seconds, in which they write into
-a folder that the next run may have taken over.
-"""
+"""Beam's runner for one machine, with worker processes that are forked."""
 
 import copy
-import os
 import shlex
-import sys
 
 from apache_beam.options.pipeline_options import (
     DirectOptions,
@@ -17,11 +11,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from reviewbeam.pipelines import console
-
-_WORKER = (
-    "from reviewbeam.pipelines.local_worker import work; work({launcher}, {quiet})"
-)
+from reviewbeam.pipelines.local_worker import worker_source
 
 
 def with_local_workers(options: PipelineOptions) -> PipelineOptions:
@@ -39,12 +29,13 @@ class LocalRunner(FnApiRunner):
 
     def run_pipeline(self, pipeline, options):
         """Runs a pipeline; see the base class."""
-        worker = _WORKER.format(launcher=os.getpid(), quiet=console.is_quiet())
-        # Without exec a shell stands between the two.
-        command = shlex.join(["exec", sys.executable, "-c", worker])
-        self._default_environment = SubprocessSDKEnvironment.from_command_string(
-            command
-        )
         # Else Beam would put its own command in the place of this one.
         options.view_as(DirectOptions).direct_running_mode = "in_memory"
-        return super().run_pipeline(pipeline, options)
+        with worker_source() as command:
+            # Without exec a shell stands between the two.
+            self._default_environment = SubprocessSDKEnvironment.from_command_string(
+                "exec " + shlex.join(command)
+            )
+            result = super().run_pipeline(pipeline, options)
+            result.wait_until_finish()
+            return result

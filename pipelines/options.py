@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from reviewbeam.components.common.errors import UserError, nearest
 
 # DirectRunner would try Prism first, which it downloads.
 DEFAULT_RUNNER = "FnApiRunner"
+PROCESSES = "multi_processing"  # Beam's name of the mode
+_MOST_WORKERS = 4
 
 
 def beam_options(arguments: Sequence[str], options_file: str | None) -> PipelineOptions:
@@ -49,16 +52,19 @@ def beam_options(arguments: Sequence[str], options_file: str | None) -> Pipeline
     return parsed
 
 
-def with_threads(options: PipelineOptions) -> PipelineOptions:
-    """Lets the embedded runner use two threads, where nothing else was asked for.
+def with_processes(options: PipelineOptions) -> PipelineOptions:
+    """Lets the embedded runner use worker processes, unless the user chose otherwise.
 
-    Two gain what the libraries do outside of Python's lock; more gain no more.
+    More than four gain little: the launcher's shuffle is one process.
     """
     asked = options.get_all_options(drop_default=True)
-    if asked["runner"] != DEFAULT_RUNNER or any(k.startswith("direct_") for k in asked):
+    workers = min(_MOST_WORKERS, os.cpu_count() or 1)
+    # Of a default that was asked for, only the flag tells.
+    chosen = any(flag.startswith("--direct_") for flag in options._flags)
+    if asked["runner"] != DEFAULT_RUNNER or chosen or workers == 1:
         return options
-    threads = {"direct_num_workers": 2, "direct_running_mode": "multi_threading"}
-    return PipelineOptions.from_dictionary(asked | threads)
+    processes = {"direct_num_workers": workers, "direct_running_mode": PROCESSES}
+    return PipelineOptions.from_dictionary(asked | processes)
 
 
 def _flags_of_file(path: str | None) -> list[str]:

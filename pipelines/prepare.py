@@ -37,7 +37,7 @@ from reviewbeam.pipelines.dataset_facts import (
     refuse_all,
 )
 from reviewbeam.pipelines.local_runner import with_local_workers
-from reviewbeam.pipelines.options import with_threads
+from reviewbeam.pipelines.options import with_processes
 from reviewbeam.pipelines.prepare_graph import REJECTS, STATISTICS, PrepareGraph
 
 KIND = "dataset"
@@ -46,7 +46,7 @@ SCHEMA = "schema.pbtxt"
 REPORT = "report.json"  # what stopped a dataset, beside what it would have held
 _WORK = "_work"  # what workers tell the launcher; gone when the dataset is published
 _MIN_PARTITIONS = 8
-_THREADED_BYTES = 64 * 2**20  # of input; below, threads cost more than they gain
+_SMALL_BYTES = 16 * 2**20  # of input; below, processes cost more than they gain
 _COMPRESSION = 5  # bytes of text behind a compressed one, to be on the safe side
 
 
@@ -96,8 +96,8 @@ def prepare(
             work=staging / _WORK,
             with_shards=not infer_schema,
         )
-        if _size(files) > _THREADED_BYTES:
-            options = with_threads(options)
+        if _size(files) > _SMALL_BYTES:
+            options = with_processes(options)
         facts = DatasetFacts(config, files, _run(graph, files, options))
         described, published = _settle(graph, facts, encoder, baseline)
         manifest = artifacts.write_manifest(

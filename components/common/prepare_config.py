@@ -178,7 +178,7 @@ class PrepareConfig(CorpusConfig):
     schema_rules: SchemaRules = SchemaRules()
     baseline: Name | None = None  # an earlier dataset, to measure drift against
     privacy: PrivacyRules = PrivacyRules()
-    partition_bytes: int = Field(64 * 2**20, ge=1024)  # of input per shard of a split
+    partition_bytes: int = Field(16 * 2**20, ge=1024)  # of input per shard of a split
 
     @pydantic.model_validator(mode="after")
     def _check(self):
