@@ -29,7 +29,6 @@ from reviewbeam.components.examples.shards import read_shard
 from reviewbeam.components.inference.decide import with_labels
 from reviewbeam.components.inference.handler import SavedModelHandler
 from reviewbeam.pipelines.console import quiet_workers
-from reviewbeam.pipelines.local_runner import with_local_workers
 
 KIND = "evaluation"
 METRICS = "metrics.json"
@@ -141,7 +140,7 @@ def _run_pipeline(
     handler = SavedModelHandler(
         model.saved_model, batch_tokens=config.inference.batch_tokens
     )
-    with beam.Pipeline(options=with_local_workers(options)) as pipeline:
+    with beam.Pipeline(options=options) as pipeline:
         _ = (
             pipeline
             | "ListShards" >> beam.Create(shards)

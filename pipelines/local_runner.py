@@ -3,12 +3,14 @@
 import copy
 import shlex
 
+import grpc
 from apache_beam.options.pipeline_options import (
     DirectOptions,
     PipelineOptions,
     StandardOptions,
 )
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.portability import local_job_service
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from reviewbeam.pipelines.local_worker import worker_source
@@ -24,6 +26,25 @@ def with_local_workers(options: PipelineOptions) -> PipelineOptions:
     return options
 
 
+class _LocalGrpc:
+    """The module grpc, whose servers listen on this machine alone.
+
+    Beam's take whoever connects from anywhere for one of their workers.
+    """
+
+    def __getattr__(self, name):
+        return getattr(grpc, name)
+
+    def server(self, *arguments, **options):
+        """Makes a server."""
+        server = grpc.server(*arguments, **options)
+        add_port = server.add_insecure_port
+        server.add_insecure_port = lambda address: add_port(
+            address.replace("[::]", "127.0.0.1")
+        )
+        return server
+
+
 class LocalRunner(FnApiRunner):
     """Beam's runner with worker processes of ours."""
 
@@ -31,6 +52,7 @@ class LocalRunner(FnApiRunner):
         """Runs a pipeline; see the base class."""
         # Else Beam would put its own command in the place of this one.
         options.view_as(DirectOptions).direct_running_mode = "in_memory"
+        worker_handlers.grpc = local_job_service.grpc = _LocalGrpc()
         with worker_source() as command:
             # Without exec a shell stands between the two.
             self._default_environment = SubprocessSDKEnvironment.from_command_string(

@@ -10,24 +10,35 @@ import json
 import os
 import signal
 import socket
+import struct
 import sys
 from collections.abc import Iterator
 
 _PR_SET_PDEATHSIG = 1
-# Run by Beam for each worker: has it forked, and lives as long as it does.
+# Run by Beam for each worker: has it forked, and lives as long as it does. Beam waits
+# for ever for a worker that is gone, so that the launcher must be told.
 _REQUEST = """
-import json, os, socket
+import json, os, signal, socket, struct, sys
 line = socket.socket(socket.AF_UNIX)
-line.connect({address!r})
-line.sendall(json.dumps(dict(os.environ)).encode())
-line.shutdown(socket.SHUT_WR)
-line.recv(1)
+try:
+    line.connect({address!r})
+    owner = struct.unpack("3i", line.getsockopt(socket.SOL_SOCKET, {peer}, 12))[1]
+    assert owner == os.getuid()
+    line.sendall(json.dumps(dict(os.environ)).encode())
+    line.shutdown(socket.SHUT_WR)
+    done = line.recv(1)
+except (OSError, AssertionError):
+    done = b""
+if not done:
+    print("reviewbeam: a worker process was killed, perhaps for want of memory; fewer "
+          "need less: --direct_num_workers=1.", file=sys.stderr)
+    os.kill(os.getppid(), signal.SIGTERM)
 """
 
 
 @contextlib.contextmanager
 def worker_source() -> Iterator[list[str]]:
-    """Yields the command that starts a worker; in the end all of them are gone.
+    """Yields the command that starts a worker; behind it no more can be started.
 
     Must be entered before gRPC or TensorFlow have threads.
     """
@@ -38,10 +49,14 @@ def worker_source() -> Iterator[list[str]]:
     launcher = os.getpid()
     source = os.fork()
     if source == 0:
-        _serve(server, launcher)
+        try:  # nothing of the launcher's own clean-up may run here
+            _serve(server, launcher)
+        finally:
+            os._exit(1)
     server.close()
+    request = _REQUEST.format(address=address, peer=int(socket.SO_PEERCRED))
     try:
-        yield [sys.executable, "-S", "-c", _REQUEST.format(address=address)]
+        yield [sys.executable, "-I", "-S", "-c", request]
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(source, signal.SIGKILL)
@@ -50,30 +65,40 @@ def worker_source() -> Iterator[list[str]]:
 
 def _serve(server: socket.socket, launcher: int) -> None:
     """Forks a worker for each request, until the launcher is gone."""
-    _end_with(launcher)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # workers are not waited for
+    _end_with(launcher)
+    source = os.getpid()
     while True:
         line, _ = server.accept()
-        if os.fork() == 0:
-            _end_with(os.getppid())
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            server.close()
-            _work(line)
+        if _owner(line) == os.getuid() and os.fork() == 0:
+            try:
+                server.close()
+                _work(line, source)
+            finally:
+                os._exit(1)
         line.close()
 
 
-def _work(line: socket.socket) -> None:
-    """Is a worker until Beam has no more work; the line stays open meanwhile."""
-    code = 1
-    try:
-        request = b"".join(iter(lambda: line.recv(65536), b""))
-        os.environ.update(json.loads(request))
-        from apache_beam.runners.worker import sdk_worker_main
+def _work(line: socket.socket, source: int) -> None:
+    """Is a worker until Beam has no more work; says so on the line then."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _end_with(source)
+    request = b"".join(iter(lambda: line.recv(65536), b""))
+    os.environ.update(json.loads(request))
+    from apache_beam.runners.worker import sdk_worker_main
 
-        sdk_worker_main.main(sys.argv[:1])
-        code = 0
-    finally:
-        os._exit(code)
+    sdk_worker_main.main(sys.argv[:1])
+    line.sendall(b"1")
+    os._exit(0)
+
+
+def _owner(line: socket.socket) -> int:
+    """Returns the user id of the process at the other end."""
+    credentials = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return struct.unpack("3i", credentials)[1]
 
 
 def _end_with(parent: int) -> None:

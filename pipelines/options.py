@@ -58,7 +58,7 @@ def with_processes(options: PipelineOptions) -> PipelineOptions:
     More than four gain little: the launcher's shuffle is one process.
     """
     asked = options.get_all_options(drop_default=True)
-    workers = min(_MOST_WORKERS, os.cpu_count() or 1)
+    workers = min(_MOST_WORKERS, len(os.sched_getaffinity(0)))
     # Of a default that was asked for, only the flag tells.
     chosen = any(flag.startswith("--direct_") for flag in options._flags)
     if asked["runner"] != DEFAULT_RUNNER or chosen or workers == 1:

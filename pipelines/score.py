@@ -44,7 +44,6 @@ from reviewbeam.components.tokenization.tokenizer import Tokenizer
 from reviewbeam.components.validation.excluded import load_excluded_ids
 from reviewbeam.components.validation.rules import ReviewRules
 from reviewbeam.pipelines.console import quiet_workers
-from reviewbeam.pipelines.local_runner import with_local_workers
 from reviewbeam.pipelines.scores_folder import ScoresFolder
 
 
@@ -74,7 +73,11 @@ def score(
     # A file is known by its path: the files of each night may have the same names.
     files = [dataclasses.replace(f, name=f.path) for f in find_files(config)]
     settings = _settings(config, directory)
-    with ScoresFolder(output, settings).locked() as folder:
+    conditions = {
+        "on_damaged_file": config.on_damaged_file,
+        "excluded_ids": sorted(rules.excluded_ids),
+    }
+    with ScoresFolder(output, settings, conditions).locked() as folder:
         new = [file for file in files if not folder.has(file)]
         report = ScoreReport(
             folder.version, [], len(files) - len(new), folder.total(), {}
@@ -172,7 +175,7 @@ def _run_pipeline(
     handler = SavedModelHandler(
         model.saved_model, batch_tokens=config.inference.batch_tokens
     )
-    with beam.Pipeline(options=with_local_workers(options)) as pipeline:
+    with beam.Pipeline(options=options) as pipeline:
         read = (
             pipeline
             | "ListSlices" >> beam.Create(slices)

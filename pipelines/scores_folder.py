@@ -46,17 +46,22 @@ _REJECTS = "_rejects"
 class ScoresFolder:
     """An output of `score`, for one version of the settings."""
 
-    def __init__(self, output: Path, settings: dict[str, Any]):
+    def __init__(
+        self, output: Path, settings: dict[str, Any], conditions: dict[str, Any]
+    ):
         """Names the version; nothing is read or written yet.
 
         Args:
           output: the folder; it may hold other versions too.
           settings: all that the scores' bytes follow from, besides the reviews.
+          conditions: what else decides which rows a run scores.
         """
         self._output = output.absolute()
         self._settings = settings
         self.version = f"m-{artifacts.fingerprint(settings)[:16]}"
-        self.staging = self._output / _STAGED / self.version
+        # Work under other conditions must not pass for this run's.
+        conditions = artifacts.fingerprint(conditions)[:8]
+        self.staging = self._output / _STAGED / f"{self.version}-{conditions}"
         self._scores = self._output / f"model_version={self.version}"
         self._rejects = self._output / _REJECTS / self.version
         self._run = publishing.RunRecord("score", RUN_FILE)
@@ -148,7 +153,8 @@ class ScoresFolder:
         self._run.finish(self._output, **facts)
 
     def _clear_staging(self) -> None:
-        shutil.rmtree(self.staging)
+        for staging in self.staging.parent.glob(f"{self.version}-*"):
+            shutil.rmtree(staging)
         with contextlib.suppress(OSError):  # another version has work in there
             self.staging.parent.rmdir()
 

@@ -1,12 +1,13 @@
 """Tells a file that is not what its name or the config says."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from reviewbeam.components.common.corpus_config import CorpusConfig
 from reviewbeam.components.common.errors import UserError, listing, nearest
 from reviewbeam.components.common.privacy import redacted
 
-_NAME_CHARACTERS = 40  # shown of a column's name
+_NAME = re.compile(r"[\w.-]{1,40}( [\w.-]{1,40}){0,2}")  # of a column
 _MAGIC = {
     "gzip": b"\x1f\x8b",
     "bz2": b"BZh",
@@ -43,9 +44,10 @@ def check_magic(path: str, head: bytes, file_format: str, compression: str) -> N
         (kind for kind, magic in _MAGIC.items() if head.startswith(magic)), None
     )
     if expected != "none" and found != expected:
+        start = f"begins with the bytes {head[:4].hex(' ')}" if head else "is empty"
         raise UserError(
             f"{path} is no {expected} file, though its name or format: says so: it "
-            f"begins with {head[:8]!r}. Rename it, or set format: in the config."
+            f"{start}. Rename it, or set format: in the config."
         )
     if expected == "none" and found is not None:
         raise UserError(
@@ -70,7 +72,7 @@ def check_columns(
         header.
     """
     # Of a file without a header these are the values of its first record.
-    shown = [redacted(name)[:_NAME_CHARACTERS] for name in known]
+    shown = [name if _is_name(name) else "…" for name in known]
     for key, column in mapped.items():
         if column not in present:
             raise UserError(
@@ -82,3 +84,8 @@ def check_columns(
                 f"{path} has the column {column!r}, which {key} names, more than once. "
                 "Give its columns different names."
             )
+
+
+def _is_name(text: str) -> bool:
+    """Tells what may be a column's name from what may be a review or a mail."""
+    return bool(_NAME.fullmatch(text)) and redacted(text) == text

@@ -97,6 +97,8 @@ def scalar_value(value: Any, rule: str) -> Converted:
     """Converts an id or a group: a string or a number."""
     if isinstance(value, str):
         return value, None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value)), None  # pandas makes floats of integers with gaps
     if isinstance(value, int | float):
         return str(value), None
     return None, rule

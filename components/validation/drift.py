@@ -207,7 +207,8 @@ def _compare(
             Drift(
                 feature=info.path.step[0],
                 measure=names.Name(measurement.type),
-                figure=measurement.value,
+                # Behind the fourth digit it follows from how rows were batched.
+                figure=round(measurement.value, 4),
                 threshold=measurement.threshold,
                 value=_most_different(found.anomaly_info, info.path.step[0]),
             )

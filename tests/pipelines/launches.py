@@ -86,12 +86,12 @@ def _run(arguments, log, result, before, after):
     with open(log, "w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    from reviewbeam.pipelines.cli import main
+    from reviewbeam.pipelines import cli
 
     if before:
         before()
     sys.argv[1:] = arguments
-    code = main()
+    code = cli._main(None)
     sys.stdout.flush()
     if after:
         result.write_text(json.dumps(after()))

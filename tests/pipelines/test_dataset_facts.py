@@ -230,19 +230,6 @@ def test_augmented_examples_are_told_beside_the_splits():
     assert described["splits"]["train"]["examples"] == 1
 
 
-@pytest.mark.parametrize(
-    "language", ["anna@example.org", "+49 170 5550101", "It broke", "a" * 21, "x"]
-)
-def test_what_is_no_code_of_a_language_is_told_as_other(language):
-    labels = {"en": {"bad": 1}, "zh-Hant": {"bad": 1}, "pt_BR": {"bad": 1}}
-    labels |= {language: {"bad": 1}, "no code": {"bad": 1}}
-    described = _facts().describe([_shard("train", 0, labels)])
-    assert described["splits"]["train"]["languages"] == {
-        "en": {"bad": 1}, "other": {"bad": 2}, "pt_BR": {"bad": 1},
-        "zh-Hant": {"bad": 1},
-    }  # fmt: skip
-
-
 def test_partitions_that_no_text_fell_into_get_an_empty_shard(tmp_path):
     facts = _facts(shards=[_shard("train", 1, {"en": {"bad": 6}})])
     shards = facts.complete_shards(tmp_path, 2)

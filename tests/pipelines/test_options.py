@@ -1,9 +1,10 @@
 """Beam's options, from arguments and from a file."""
 
 import pytest
+from apache_beam.options.pipeline_options import DirectOptions
 
 from reviewbeam.components.common.errors import UserError
-from reviewbeam.pipelines.options import beam_options
+from reviewbeam.pipelines.options import PROCESSES, beam_options, with_processes
 
 
 def test_the_embedded_runner_is_named_by_default():
@@ -46,3 +47,32 @@ def test_an_unknown_runner():
 def test_a_value_of_the_wrong_kind():
     with pytest.raises(UserError, match="invalid int value: 'two'"):
         beam_options(["--direct_num_workers=two"], None)
+
+
+def _workers(options):
+    direct = options.view_as(DirectOptions)
+    return direct.direct_running_mode, direct.direct_num_workers
+
+
+@pytest.mark.parametrize(
+    ("cores", "expected"),
+    [(1, ("in_memory", 1)), (2, (PROCESSES, 2)), (64, (PROCESSES, 4))],
+)
+def test_the_embedded_runner_may_use_processes(monkeypatch, cores, expected):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(cores)))
+    assert _workers(with_processes(beam_options([], None))) == expected
+
+
+@pytest.mark.parametrize(
+    "flag", ["--direct_running_mode=in_memory", "--direct_num_workers=1"]
+)
+def test_what_the_user_chose_stays(monkeypatch, flag):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
+    options = beam_options([flag], None)
+    assert _workers(with_processes(options)) == ("in_memory", 1)
+
+
+def test_another_runner_has_its_own_workers(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
+    options = beam_options(["--runner=FlinkRunner"], None)
+    assert _workers(with_processes(options)) == ("in_memory", 1)

@@ -458,8 +458,9 @@ def test_only_salvage_makes_a_reject_of_damage(tmp_path, on_damage):
     assert summary.damaged == "its gzip data ends before its end mark"
 
 
-def test_a_vanished_file_is_one_reject(tmp_path):
-    assert _check_salvaged(tmp_path / "none.jsonl", "jsonl", "none", 1) == 0
+def test_a_fault_of_the_machine_does_not_pass_for_damage(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        _check_salvaged(tmp_path / "none.jsonl", "jsonl", "none", 1)
 
 
 def test_a_salvaged_file_is_of_its_format(tmp_path):
