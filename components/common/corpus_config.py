@@ -101,6 +101,8 @@ class CorpusConfig(Config):
     columns: Columns
     rules: RecordRules = RecordRules()
     rejects: RejectRules = RejectRules()
+    # salvage: what is before the damage is taken, the damage is one reject
+    on_damaged_file: Literal["fail", "salvage"] = "fail"
     # Ids whose reviews are left out, one a line: requests for erasure.
     exclude_ids: Name | None = None
     slice_bytes: int = Field(8 * 2**20, ge=1024)  # of plain JSON Lines, per task

@@ -170,7 +170,6 @@ class PrepareConfig(CorpusConfig):
 
     encoder: Name  # directory with the SentencePiece vocabulary
     labels: LabelRules
-    on_damaged_file: Literal["fail", "salvage"] = "fail"
     text: TextRules = TextRules()
     duplicates: DuplicateRules = DuplicateRules()
     split: SplitRules = SplitRules()

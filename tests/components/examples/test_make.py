@@ -223,7 +223,7 @@ def test_by_time_the_last_days_are_the_test(corpus, partitions):
 def test_batches_are_gathered_before_they_are_divided(monkeypatch):
     config = prepare_config()
     rows = [{"text": f"t{i}"} for i in range(60)]
-    batches = [make._with_keys(batch) for batch in as_batches(rows, config, 3)]
+    batches = [make._with_keys(batch, True) for batch in as_batches(rows, config, 3)]
 
     def divided(gathered_bytes):
         """Rows of each message, by partition; those behind the bundle's end apart."""
