@@ -26,7 +26,7 @@ from reviewbeam.components.examples.settle import settle
 from reviewbeam.components.examples.splits import needs_groups
 
 Partitioned = tuple[int, bytes]
-_GATHERED_BYTES = 32 * 2**20  # in a worker, before they are divided
+_GATHERED_BYTES = 16 * 2**20  # in a worker, before they are divided
 
 
 @dataclasses.dataclass
