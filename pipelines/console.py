@@ -38,17 +38,12 @@ def quiet_libraries() -> None:
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
 
 
-def is_quiet() -> bool:
-    """Tells whether the libraries were silenced."""
-    return logging.getLogger("apache_beam").level == logging.CRITICAL
-
-
 def quiet_workers() -> None:
     """Drops the traces that Beam's worker threads print, where libraries are quiet.
 
     They may quote reviews; of what failed, main tells.
     """
-    if is_quiet():
+    if logging.getLogger("apache_beam").level == logging.CRITICAL:
         from apache_beam.runners.worker import sdk_worker
 
         sdk_worker.print = lambda *words, **options: None

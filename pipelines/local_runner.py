@@ -14,6 +14,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_ha
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from reviewbeam.pipelines.local_worker import worker_source
+from reviewbeam.pipelines.options import DEFAULT_RUNNER, PROCESSES
 
 
 def with_local_workers(options: PipelineOptions) -> PipelineOptions:
@@ -21,7 +22,7 @@ def with_local_workers(options: PipelineOptions) -> PipelineOptions:
     options = copy.deepcopy(options)
     standard = options.view_as(StandardOptions)
     mode = options.view_as(DirectOptions).direct_running_mode
-    if standard.runner == FnApiRunner.__name__ and mode == "multi_processing":
+    if standard.runner == DEFAULT_RUNNER and mode == PROCESSES:
         standard.runner = f"{__name__}.{LocalRunner.__name__}"
     return options
 

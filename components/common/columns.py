@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 # Where a row comes from. Rows are counted within a slice of a file, because no
-# worker knows the slices before its own; add_slice_offsets makes them the file's.
+# worker knows the slices before its own; the launcher makes them the file's.
 ORIGIN = [
     pa.field("file", pa.string()),
     pa.field("slice", pa.int64()),  # index of the slice in its file, from 0

@@ -48,9 +48,9 @@ def key_bytes(keys: pa.Array) -> bytes:
 
 def share_of(value: bytes, salt: str) -> float:
     """Returns a number in [0, 1) that follows from a value and a salt alone."""
-    hashed = _salted(salt).copy()
-    hashed.update(value)
-    return int.from_bytes(hashed.digest(), "big") / 2**64
+    state = _salted(salt).copy()
+    state.update(value)
+    return int.from_bytes(state.digest(), "big") / 2**64
 
 
 @functools.lru_cache(8)

@@ -25,7 +25,7 @@ import sentencepiece
 
 from reviewbeam.components.common.corpus_config import TextRules
 from reviewbeam.components.common.prepare_config import AugmentRules
-from reviewbeam.components.tokenization.tokenizer import UNKNOWN_ID, Tokenizer
+from reviewbeam.components.tokenization.tokenizer import Tokenizer
 
 # Of each word. No piece of XLM-R's vocabulary reaches over a blank, so that n-best of
 # the words allows n^words segmentations of a text; n-best of the text would change one
@@ -35,7 +35,6 @@ _NBEST = 16
 # they keep their best segmentation.
 _LONGEST_WORD = 200
 _CACHED_WORDS = 2**15  # some 1.5 kB each
-_UNKNOWN = 0  # SentencePiece's <unk>
 
 
 class Augmenter:
@@ -136,16 +135,7 @@ class Augmenter:
         sampled = list(map(self._sampler.sample, texts, keys))
         lengths = np.fromiter(map(len, sampled), np.int64, len(sampled)) // 4
         flat = np.frombuffer(b"".join(sampled), np.int32)
-        unknown = np.repeat(np.arange(len(lengths)), lengths)[flat == _UNKNOWN]
-        ids = np.where(flat == _UNKNOWN, UNKNOWN_ID, flat + 1)
-        return {
-            "token_ids": self._tokenizer._framed(ids.astype(np.int32), lengths),
-            "tokens": pa.array((lengths + 2).astype(np.int32)),
-            "unknown_tokens": pa.array(
-                np.bincount(unknown, minlength=len(lengths)).astype(np.int32)
-            ),
-            "truncated": pa.array(lengths + 2 > self._text_rules.max_tokens),
-        }
+        return self._tokenizer.columns(flat, lengths)
 
 
 class _SegmentationSampler:

@@ -63,6 +63,15 @@ class Tokenizer:
         pieces = self._processor.encode(strings, num_threads=self._threads)
         lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
         flat = np.fromiter(chain.from_iterable(pieces), np.int32, lengths.sum())
+        return self.columns(flat, lengths)
+
+    def columns(self, flat: np.ndarray, lengths: np.ndarray) -> dict[str, pa.Array]:
+        """Makes the columns of `encode` of SentencePiece's ids.
+
+        Args:
+          flat: int32 [pieces], the pieces of all texts one after the other.
+          lengths: int64 [texts], pieces of each.
+        """
         at = np.flatnonzero(flat == _SENTENCEPIECE_UNKNOWN)
         ids = flat + np.int32(1)
         ids[at] = UNKNOWN_ID

@@ -26,6 +26,11 @@ _JOBS.set_forkserver_preload(["reviewbeam.pipelines.prepare"])
 _CLONE_NEWNS, _MS_RDONLY, _MS_REMOUNT, _MS_PRIVATE = 0x20000, 1, 32, 1 << 18 | 1 << 14
 _libc = ctypes.CDLL(None, use_errno=True)
 
+# How Beam's embedded runner works.
+ONE_THREAD = ["--direct_running_mode=in_memory"]
+THREADS = ["--direct_running_mode=multi_threading", "--direct_num_workers=4"]
+PROCESSES = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+
 
 class Launch:
     """A run of `reviewbeam` in a process group of its own."""

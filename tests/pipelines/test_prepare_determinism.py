@@ -15,6 +15,9 @@ import tensorflow_data_validation as tfdv
 from google.protobuf import descriptor
 
 from tests.pipelines.launches import (
+    ONE_THREAD,
+    PROCESSES,
+    THREADS,
     Launch,
     digests,
     everything,
@@ -22,9 +25,6 @@ from tests.pipelines.launches import (
     write_yaml,
 )
 
-ONE_THREAD = ["--direct_running_mode=in_memory"]
-THREADS = ["--direct_running_mode=multi_threading", "--direct_num_workers=4"]
-PROCESSES = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
 _DIGITS = 1e-6  # relative
 
 

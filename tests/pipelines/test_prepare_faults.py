@@ -13,6 +13,9 @@ import pytest
 
 from tests.pipelines.conftest import SAMPLE
 from tests.pipelines.launches import (
+    ONE_THREAD,
+    PROCESSES,
+    THREADS,
     Launch,
     digests,
     everything,
@@ -23,9 +26,6 @@ from tests.pipelines.launches import (
     write_yaml,
 )
 
-ONE_THREAD = ["--direct_running_mode=in_memory"]
-PROCESSES = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
-THREADS = ["--direct_running_mode=multi_threading", "--direct_num_workers=4"]
 MOMENTS = {
     "before any worker": lambda staging: (staging / "_work").exists(),
     "among the shards": lambda staging: any(staging.glob("*.tfrecord.gz")),
