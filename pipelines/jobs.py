@@ -70,7 +70,7 @@ def _prepare(arguments: argparse.Namespace) -> tuple[Any, int]:
 
 
 def _train(arguments: argparse.Namespace) -> tuple[Any, int]:
-    from reviewbeam.components.common.job_configs import TrainConfig
+    from reviewbeam.components.common.train_config import TrainConfig
 
     config = load_config(TrainConfig, arguments.config, arguments.set)
     from reviewbeam.components.trainer.train import train

@@ -19,10 +19,11 @@ from reviewbeam.components.common.artifacts import (
     fingerprint,
     read_manifest,
 )
+from reviewbeam.components.common.calibration import Calibration
 from reviewbeam.components.common.config import Config, check_config
 from reviewbeam.components.common.corpus_config import TextRules
-from reviewbeam.components.common.job_configs import TrainConfig
 from reviewbeam.components.common.prepare_config import LabelRules, SplitRules
+from reviewbeam.components.common.train_config import TrainConfig
 
 SAVED_MODEL = "saved_model"
 KERAS_FILE = "model.keras"
@@ -43,11 +44,12 @@ class ModelMetadata(Config):
     weights_sha256: str  # over names, shapes and bytes, in the model's order
     encoder_fingerprint: str
     dataset_fingerprint: str
+    initial_model: str | None  # core fingerprint of that given as --init
+    # By class; multilabel: what a row that has the label counts, one without it 1.
     class_weights: tuple[float, ...]
-    # 0.5 for binary; a multi-class label is the most probable class
-    threshold: float
-    temperature: float  # 1.0: the probabilities are not calibrated
-    training_statistics: dict[str, Any]  # per split: examples, labels, languages
+    calibration: Calibration
+    # Per split: examples, labels, languages; and the predictions on validation.
+    training_statistics: dict[str, Any]
     versions: dict[str, str]
 
     def core_fingerprint(self) -> str:
@@ -60,8 +62,7 @@ class ModelMetadata(Config):
                     "text",
                     "vocabulary_sha256",
                     "weights_sha256",
-                    "threshold",
-                    "temperature",
+                    "calibration",
                 },
             )
         )

@@ -16,7 +16,9 @@ def with_labels(batch: pa.RecordBatch, model: ModelMetadata) -> pa.RecordBatch:
     names = pa.array(model.labels.names, pa.string())
     probabilities = probability_matrix(batch, len(names))
     if model.labels.type == "binary":
-        index = (probabilities[:, 1] >= model.threshold).astype(np.int64)
+        index = (probabilities[:, 1] >= model.calibration.thresholds[0]).astype(
+            np.int64
+        )
     else:
         index = probabilities.argmax(axis=1)
     score = probabilities[np.arange(len(index)), index]

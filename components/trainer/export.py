@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from reviewbeam.components.common.errors import ReviewbeamError
-from reviewbeam.components.common.job_configs import TrainingConfig
 from reviewbeam.components.common.model_directory import KERAS_FILE, SAVED_MODEL
+from reviewbeam.components.common.train_config import TrainingConfig
 from reviewbeam.components.trainer.batches import plan_in_order_of_length
 from reviewbeam.components.trainer.input import PAD, Split, batches
 from reviewbeam.components.trainer.model import PADDING_MASK, TOKEN_IDS

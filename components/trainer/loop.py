@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from reviewbeam.components.common.errors import ReviewbeamError, listing
-from reviewbeam.components.common.job_configs import TrainingConfig
+from reviewbeam.components.common.train_config import TrainingConfig
 from reviewbeam.components.trainer.batches import (
     BatchPlan,
     plan_batches,

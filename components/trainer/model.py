@@ -14,8 +14,8 @@ import keras
 import keras_hub
 import numpy as np
 
-from reviewbeam.components.common.job_configs import ModelConfig
 from reviewbeam.components.common.prepare_config import LabelRules
+from reviewbeam.components.common.train_config import ModelConfig
 
 TOKEN_IDS = "token_ids"
 PADDING_MASK = "padding_mask"

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from reviewbeam.components.common.job_configs import TrainingConfig
+from reviewbeam.components.common.train_config import TrainingConfig
 
 # Biases, and the scales and offsets of layer norms.
 _WITHOUT_DECAY = ("bias", "gamma", "beta")

@@ -21,12 +21,12 @@ from reviewbeam.components.common.artifacts import (
     write_json,
     write_manifest,
 )
+from reviewbeam.components.common.calibration import Calibration
 from reviewbeam.components.common.encoder_directory import (
     EncoderDirectory,
     open_encoder,
 )
 from reviewbeam.components.common.errors import listing
-from reviewbeam.components.common.job_configs import TrainConfig
 from reviewbeam.components.common.model_directory import (
     HISTORY,
     METADATA,
@@ -38,6 +38,7 @@ from reviewbeam.components.common.publishing import (
     is_done,
     staged_output,
 )
+from reviewbeam.components.common.train_config import TrainConfig
 from reviewbeam.components.trainer.class_weights import absent_classes, class_weights
 from reviewbeam.components.trainer.dataset import Dataset, check_trainable, open_dataset
 from reviewbeam.components.trainer.devices import training_strategy
@@ -197,8 +198,8 @@ def _metadata(
         encoder_fingerprint=encoder.content,
         dataset_fingerprint=data.fingerprint,
         class_weights=tuple(float(weight) for weight in weights),
-        threshold=0.5,
-        temperature=1.0,
+        initial_model=None,
+        calibration=Calibration(thresholds=(0.5,) * (data.labels.type == "binary")),
         training_statistics=data.statistics(),
         versions={"python": platform.python_version()}
         | {package: importlib.metadata.version(package) for package in _PACKAGES},

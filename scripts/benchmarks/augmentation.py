@@ -34,8 +34,8 @@ from typing import Any
 from quality import distinct_reviews, divide
 
 from reviewbeam.components.common.config import load_config
-from reviewbeam.components.common.job_configs import TrainConfig
 from reviewbeam.components.common.prepare_config import PrepareConfig
+from reviewbeam.components.common.train_config import TrainConfig
 
 VARIANTS = ("none", "longer", "subword", "words", "both")
 _COLUMNS = {"text": "text", "id": "id", "label": "label", "language": "language"}

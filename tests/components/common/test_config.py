@@ -10,8 +10,8 @@ from reviewbeam.components.common.config import (
     parse_yaml,
 )
 from reviewbeam.components.common.errors import UserError
-from reviewbeam.components.common.job_configs import TrainConfig, TrainingConfig
 from reviewbeam.components.common.prepare_config import LabelRules, PrepareConfig
+from reviewbeam.components.common.train_config import TrainConfig, TrainingConfig
 
 
 class Shape(Config):

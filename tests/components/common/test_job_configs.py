@@ -2,11 +2,8 @@ import pytest
 
 from reviewbeam.components.common.config import check_config
 from reviewbeam.components.common.errors import UserError
-from reviewbeam.components.common.job_configs import (
-    ModelConfig,
-    ScoreConfig,
-    TrainingConfig,
-)
+from reviewbeam.components.common.job_configs import ScoreConfig
+from reviewbeam.components.common.train_config import ModelConfig, TrainingConfig
 
 
 @pytest.mark.parametrize("name", ["label", "score", "id", "model_version"])

@@ -19,8 +19,8 @@ def _model(kind, names, threshold=0.5):
             "encoder_fingerprint": "e",
             "dataset_fingerprint": "d",
             "class_weights": [1.0] * len(names),
-            "threshold": threshold,
-            "temperature": 1.0,
+            "initial_model": None,
+            "calibration": {"thresholds": [threshold]},
             "training_statistics": {},
             "versions": {},
         }

@@ -8,7 +8,7 @@ LEARNING_RATE = 1e-2  # the tiny encoder's weights are random: it needs a high o
 @pytest.fixture(scope="session")
 def make_config(tiny_encoder):
     """Returns a function that makes a TrainConfig for the tiny encoder."""
-    from reviewbeam.components.common.job_configs import TrainConfig
+    from reviewbeam.components.common.train_config import TrainConfig
 
     def make(model=None, **training):
         defaults = {"learning_rate": LEARNING_RATE, "batch_tokens": 256, "epochs": 2}

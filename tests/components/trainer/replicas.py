@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from reviewbeam.components.common.job_configs import TrainConfig
+from reviewbeam.components.common.train_config import TrainConfig
 from reviewbeam.components.trainer.display import TrainingDisplay
 from reviewbeam.components.trainer.train import train
 

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 
-from reviewbeam.components.common.job_configs import TrainingConfig
+from reviewbeam.components.common.train_config import TrainingConfig
 from reviewbeam.components.trainer.batches import plan_batches
 from reviewbeam.components.trainer.display import TrainingDisplay
 from reviewbeam.components.trainer.input import Split

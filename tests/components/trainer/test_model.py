@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from reviewbeam.components.common.job_configs import ModelConfig
 from reviewbeam.components.common.prepare_config import LabelRules
+from reviewbeam.components.common.train_config import ModelConfig
 from reviewbeam.components.trainer.model import (
     build_classifier,
     load_backbone,

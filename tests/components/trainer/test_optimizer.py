@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from reviewbeam.components.common.job_configs import TrainingConfig
+from reviewbeam.components.common.train_config import TrainingConfig
 from reviewbeam.components.trainer.optimizer import (
     learning_rates,
     plain_optimizer,

@@ -120,7 +120,7 @@ def test_a_model_is_published_whole(model, dataset):
     metadata = opened.metadata
     assert metadata.labels.names == ("negative", "neutral", "positive")
     assert metadata.text.max_tokens == 64
-    assert (metadata.threshold, metadata.temperature) == (0.5, 1.0)
+    assert metadata.calibration.temperature == 1.0
     assert metadata.dataset_fingerprint == open_dataset(dataset).fingerprint
     assert metadata.training_statistics["train"]["examples"] == 400
     run = json.loads((output / "run.json").read_text())
