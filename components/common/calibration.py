@@ -22,3 +22,16 @@ class Calibration(SliceCalibration):
     """That of all rows, and of the languages that differ from it."""
 
     languages: dict[str, SliceCalibration] = {}
+
+
+def decide(probabilities, languages, kind: str, calibration: Calibration):
+    """Decides by the probabilities."""
+    import numpy as np
+
+    if kind == "binary":
+        return (probabilities[:, 1] >= calibration.thresholds[0]).astype(np.int64)
+    if kind == "multilabel":
+        return probabilities >= np.asarray(calibration.thresholds)
+    if kind == "ordinal":
+        return (np.cumsum(probabilities, axis=1) < 0.5).sum(axis=1)
+    return probabilities.argmax(axis=1)

@@ -31,6 +31,12 @@ class BusyError(ReviewbeamError):
     exit_code = 75
 
 
+class StoppedError(ReviewbeamError):
+    """The run was told to stop and saved its state: the same command goes on."""
+
+    exit_code = 75
+
+
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str:
     """Returns ` (did you mean 'x'?)` for the closest known name, else ``.
 

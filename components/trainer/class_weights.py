@@ -26,14 +26,41 @@ def class_weights(
     Returns:
       float32 [classes]; 0 for a class without rows.
     """
-    rows = np.array([counts.get(name, 0) for name in names], np.float64)
+    rows = _counts(names, counts)
     present = rows > 0
-    power = _POWERS[scheme] if isinstance(scheme, str) else scheme
     weights = np.zeros(len(names))
-    weights[present] = rows[present] ** -power
+    weights[present] = rows[present] ** -_power(scheme)
     return (weights * rows.sum() / (weights @ rows)).astype(np.float32)
+
+
+def label_weights(
+    scheme: str | float, names: Sequence[str], counts: Mapping[str, int], rows: int
+) -> np.ndarray:
+    """Returns what a row that has a label counts, where one without it counts 1.
+
+    Args:
+      scheme: as of `class_weights`; balanced: as much as all rows without it.
+      names: the labels.
+      counts: training rows that have each label.
+      rows: all training rows.
+
+    Returns:
+      float32 [labels]; 1 for a label that none or all of the rows have.
+    """
+    present = _counts(names, counts)
+    absent = rows - present
+    odds = np.where((present > 0) & (absent > 0), absent / np.maximum(present, 1), 1)
+    return (odds ** _power(scheme)).astype(np.float32)
 
 
 def absent_classes(names: Sequence[str], counts: Mapping[str, int]) -> list[str]:
     """Returns the classes that no training row has."""
     return [name for name in names if not counts.get(name, 0)]
+
+
+def _counts(names: Sequence[str], counts: Mapping[str, int]) -> np.ndarray:
+    return np.array([counts.get(name, 0) for name in names], np.float64)
+
+
+def _power(scheme: str | float) -> float:
+    return _POWERS[scheme] if isinstance(scheme, str) else scheme

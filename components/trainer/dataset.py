@@ -14,13 +14,6 @@ from reviewbeam.components.common.prepare_config import LabelRules, SplitRules
 from reviewbeam.components.common.train_config import TrainConfig
 
 SPLITS = ("train", "validation", "test")
-# Types of labels that prepare knows -> what to do instead.
-_UNSUPPORTED = {
-    "ordinal": "Prepare the corpus again with labels.type=multiclass: the names stay, "
-    "their order then means nothing.",
-    "multilabel": "Prepare the corpus again with labels.type=multiclass and a label "
-    "column that holds one name, or with labels.type=binary once for each name.",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +55,11 @@ class Dataset:
         """Returns how many examples of each label are trained on, augmented or not."""
         augmented = self.augmented["labels"] if self.augmented else {}
         return dict(Counter(self.splits["train"]["labels"]) + Counter(augmented))
+
+    def training_examples(self) -> int:
+        """Returns how many examples are trained on, augmented or not."""
+        augmented = self.augmented["examples"] if self.augmented else 0
+        return self.splits["train"]["examples"] + augmented
 
     def _described(self) -> dict[str, dict[str, Any]]:
         """The splits, and the augmented examples beside them."""
@@ -111,11 +109,6 @@ def check_trainable(
       UserError: says what doesn't fit and what to do.
     """
     where = f"The dataset {str(dataset.path)!r}"
-    if dataset.labels.type in _UNSUPPORTED:
-        raise UserError(
-            f"{where} has labels of the type {dataset.labels.type!r}; train supports "
-            f"'binary' and 'multiclass'. {_UNSUPPORTED[dataset.labels.type]}"
-        )
     if dataset.vocabulary_sha256 != encoder.vocabulary_sha256:
         raise UserError(
             f"{where} was tokenized with another vocabulary (SHA-256 "
@@ -148,7 +141,14 @@ def check_trainable(
             f"least two of {listing(dataset.labels.names)} are needed. Prepare reviews "
             "of the other classes too, or check labels.mapping."
         )
-    if not validation["examples"] and config.training.early_stopping_metric != "none":
+    metric = config.training.early_stopping_metric
+    if metric == "error" and dataset.labels.type != "ordinal":
+        raise UserError(
+            "training.early_stopping_metric is 'error', which ordinal labels have; "
+            f"those of {where[4:]} are {dataset.labels.type}. Set macro_f1, accuracy, "
+            "loss or none."
+        )
+    if not validation["examples"] and metric != "none":
         raise UserError(
             f"{where} has no validation examples to choose the best epoch by. Prepare "
             "again with a larger split.validation, or set "

@@ -36,6 +36,7 @@ class TrainingDisplay:
         self._task = None
         self._total = 0
         self._steps = 0
+        self._taken_up = 0  # the steps of an earlier process
         self._tokens = 0
         self._cells = 0
         self._seconds = 0.0
@@ -63,6 +64,11 @@ class TrainingDisplay:
         self._total = total_steps
         self._task = self._bar.add_task("training", total=total_steps, status="")
 
+    def take_up(self, step: int) -> None:
+        """Tells that training goes on behind a step that was saved."""
+        self._steps = self._taken_up = step
+        self.note(f"going on from step {step} of {self._total}")
+
     def begin_epoch(self, epoch: int, epochs: int) -> None:
         """Begins an epoch, counted from 1."""
         self._epoch = f"epoch {epoch}/{epochs}"
@@ -78,7 +84,7 @@ class TrainingDisplay:
         """
         now = time.monotonic()
         self._steps += 1
-        if self._steps > _STEPS_TO_WARM_UP:
+        if self._steps - self._taken_up > _STEPS_TO_WARM_UP:
             self._tokens += tokens
             self._cells += cells
             self._seconds += now - self._last
@@ -111,9 +117,11 @@ class TrainingDisplay:
                 f"; validation loss {metrics.loss:.4f}, accuracy "
                 f"{metrics.accuracy:.4f}, macro F1 {metrics.macro_f1:.4f}"
             )
+            if metrics.error is not None:
+                line += f", mean absolute error {metrics.error:.4f}"
         self.note(line)
 
     def _time_left(self) -> str:
-        counted = max(self._steps - _STEPS_TO_WARM_UP, 1)
+        counted = max(self._steps - self._taken_up - _STEPS_TO_WARM_UP, 1)
         seconds = round((self._total - self._steps) * self._seconds / counted)
         return f"{seconds // 60}:{seconds % 60:02d}"

@@ -1,5 +1,6 @@
 """Writes a trained classifier as the model directory that the other jobs read."""
 
+import dataclasses
 import gc
 from pathlib import Path
 
@@ -9,11 +10,9 @@ import tensorflow as tf
 
 from reviewbeam.components.common.errors import ReviewbeamError
 from reviewbeam.components.common.model_directory import KERAS_FILE, SAVED_MODEL
-from reviewbeam.components.common.train_config import TrainingConfig
 from reviewbeam.components.trainer.batches import plan_in_order_of_length
 from reviewbeam.components.trainer.input import PAD, Split, batches
 from reviewbeam.components.trainer.model import PADDING_MASK, TOKEN_IDS
-from reviewbeam.components.trainer.optimizer import plain_optimizer
 
 TOLERANCE = 1e-5  # between the probabilities of two forms of one model
 _COMPARED_ROWS = 300
@@ -43,29 +42,6 @@ class ServingModule(tf.Module):
             return {"probabilities": classifier(inputs, training=False)}
 
         self.serve = serve
-
-
-def copy_for_export(
-    classifier: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
-    config: TrainingConfig,
-) -> keras.Model:
-    """Copies model and optimizer out of the strategy, as plain Keras objects.
-
-    To be called outside of the strategy's scope. The copy is compiled, so that who
-    loads it can go on training with `fit`. It is made as loading makes it, so that
-    the optimizer's state is that of the variables which a loaded model trains.
-    """
-    copy = keras.Model.from_config(classifier.get_config())
-    pairs = list(zip(copy.weights, classifier.weights, strict=True))
-    for target, source in pairs:
-        target.assign(source.numpy())
-    trained = [pair for pair in pairs if pair[0].trainable]
-    copy.compile(
-        optimizer=plain_optimizer(optimizer, config, trained),
-        loss=keras.losses.SparseCategoricalCrossentropy(),
-    )
-    return copy
 
 
 def export_model(classifier: keras.Model, directory: Path) -> None:
@@ -121,13 +97,13 @@ def _sample(split: Split, rows: np.ndarray) -> list[np.ndarray]:
         split.token_ids[split.row_splits[row] : split.row_splits[row + 1]]
         for row in rows
     ]
-    sample = Split(
-        np.concatenate(chosen),
-        np.concatenate([[0], np.cumsum(lengths)]),
-        split.labels[rows],
-        split.ids,
+    sample = dataclasses.replace(
+        split,
+        token_ids=np.concatenate(chosen),
+        row_splits=np.concatenate([[0], np.cumsum(lengths)]),
+        labels=split.labels[rows],
     )
-    return [token_ids.numpy() for token_ids, _ in batches(sample, plan)]
+    return [batch.token_ids.numpy() for batch in batches(sample, plan)]
 
 
 def _predict(function, sample) -> np.ndarray:

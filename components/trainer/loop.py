@@ -1,177 +1,276 @@
-"""The training loop: epochs of planned steps, validation, early stopping."""
+"""The training loop: planned steps, validation, checkpoints, early stopping."""
 
 import dataclasses
+import itertools
 import math
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from reviewbeam.components.common.errors import ReviewbeamError, listing
-from reviewbeam.components.common.train_config import TrainingConfig
+from reviewbeam.components.common.errors import (
+    ReviewbeamError,
+    StoppedError,
+    UserError,
+    listing,
+)
+from reviewbeam.components.common.train_config import TrainConfig
 from reviewbeam.components.trainer.batches import (
     BatchPlan,
+    mates_kept,
     plan_batches,
     plan_in_order_of_length,
 )
+from reviewbeam.components.trainer.board import Board
+from reviewbeam.components.trainer.checkpoint import LOGS, Checkpoints
 from reviewbeam.components.trainer.display import TrainingDisplay
 from reviewbeam.components.trainer.input import Split, batches
-from reviewbeam.components.trainer.metrics import ValidationMetrics, validation_metrics
+from reviewbeam.components.trainer.interruption import StopSignals
+from reviewbeam.components.trainer.metrics import Task
 from reviewbeam.components.trainer.model import logits_model
 from reviewbeam.components.trainer.optimizer import learning_rates
-from reviewbeam.components.trainer.step import make_predict_step, make_train_step
+from reviewbeam.components.trainer.progress import Progress
+from reviewbeam.components.trainer.sampling import epoch_rows
+from reviewbeam.components.trainer.step import TrainStep, make_predict_step
 
 
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What training came to.
+class Trainer:
+    """Trains a classifier; the model and optimizer end in the best epoch's state."""
 
-    Attributes:
-      history: one entry for each epoch, for `history.json`.
-      best_epoch: whose weights the model has now; counted from 1.
-      metrics: of the validation split with these weights; None without one.
-    """
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        classifier: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        task: Task,
+        config: TrainConfig,
+        checkpoints: Checkpoints,
+        display: TrainingDisplay,
+        *,
+        float16: bool = False,
+    ):
+        """Prepares the steps.
 
-    history: list[dict[str, Any]]
-    best_epoch: int
-    metrics: ValidationMetrics | None
-
-
-def fit(
-    strategy: tf.distribute.Strategy,
-    classifier: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
-    config: TrainingConfig,
-    class_weights: np.ndarray,
-    train: Split,
-    validation: Split,
-    display: TrainingDisplay,
-) -> Outcome:
-    """Trains a classifier; the model and optimizer end in the best epoch's state.
-
-    Args:
-      strategy: the devices, in whose scope model and optimizer were made.
-      classifier: the model, changed in place.
-      optimizer: built on the classifier's trainable variables, changed in place.
-      config: the optimisation.
-      class_weights: float32 [classes].
-      train: the rows to learn from.
-      validation: the rows to choose the epoch by; may be empty without early
-        stopping.
-      display: what a person sees.
-
-    Raises:
-      ReviewbeamError: a loss is not finite.
-    """
-    model = logits_model(classifier)
-    train_step = make_train_step(strategy, model, optimizer, class_weights)
-    predict = make_predict_step(strategy, model)
-    plans = [
-        plan_batches(train.lengths, config.batch_tokens, config.seed, epoch)
-        for epoch in range(config.epochs)
-    ]
-    total_steps = sum(len(plan) for plan in plans)
-    rates = learning_rates(total_steps, config.learning_rate, config.warmup_fraction)
-    best = _Best(config)
-    history = []
-    step = 0
-    display.begin(total_steps)
-    for epoch, plan in enumerate(plans):
-        display.begin_epoch(epoch + 1, config.epochs)
-        epoch_rates = rates[step : step + len(plan)]
-        loss = _train_epoch(
-            train_step, optimizer, train, plan, epoch_rates, step, display
+        Args:
+          strategy: the devices, in whose scope model and optimizer were made.
+          classifier: the model, changed in place.
+          optimizer: built on the classifier's trainable variables, changed in place.
+          task: labels, head and losses.
+          config: of the job.
+          checkpoints: where the state is kept, and taken up.
+          display: what a person sees.
+          float16: the model computes in float16.
+        """
+        model = logits_model(classifier)
+        training = config.training
+        self.predict = make_predict_step(strategy, model)
+        self.progress = Progress()
+        self._step = TrainStep(
+            strategy,
+            model,
+            optimizer,
+            task.losses,
+            multilabel=task.label_type == "multilabel",
+            accumulation=training.accumulation,
+            float16=float16,
+            xla=training.xla,
         )
-        step += len(plan)
+        self._optimizer = optimizer
+        self._task = task
+        self._config = config
+        self._training = training
+        self._checkpoints = checkpoints
+        self._display = display
+        self._variables = [*_trained(classifier), *optimizer.variables]
+
+    def fit(self, train: Split, validation: Split) -> Progress:
+        """Trains to the end, from the newest checkpoint where there is one.
+
+        Args:
+          train: the rows to learn from.
+          validation: the rows to choose the epoch by; may be empty without early
+            stopping.
+
+        Raises:
+          StoppedError: a signal came; the state is saved.
+          ReviewbeamError: a loss is not finite.
+          UserError: a batch doesn't fit into the device's memory.
+        """
+        training = self._training
+        plans = [
+            plan_batches(
+                epoch_rows(train, self._config.sampling, training.seed, epoch),
+                train.lengths,
+                training.batch_tokens,
+                training.seed,
+                epoch,
+                few_shapes=training.xla,
+            )
+            for epoch in range(training.epochs)
+        ]
+        steps = sum(-(-len(plan) // training.accumulation) for plan in plans)
+        rates = learning_rates(steps, training)
+        self._display.begin(steps)
+        self._take_up()
+        self._tell_shuffling(plans)
+        progress = self.progress
+        logs = self._checkpoints.folder / LOGS
+        with StopSignals() as stop, Board(logs) as board:
+            while not progress.finished:
+                self._train_epoch(train, plans[progress.epoch], rates, board, stop)
+                self._end_epoch(plans[progress.epoch], validation, rates, board)
+                self._save()
+                self._stop_if_asked(stop, steps)
+        if progress.best_epoch < len(progress.history):
+            self._display.note(
+                f"no better {training.early_stopping_metric} since epoch "
+                f"{progress.best_epoch}: its weights are kept"
+            )
+        if training.early_stopping_metric != "none":
+            self._checkpoints.restore_best(progress.best_epoch, self._variables)
+        return progress
+
+    def _take_up(self) -> None:
+        state = self._checkpoints.state()
+        if state is None:
+            return
+        self.progress = Progress.from_state(state)
+        self._checkpoints.restore(self._variables)
+        if self.progress.loss_scale is not None:
+            self._step.loss_scale = self.progress.loss_scale
+            self._step.good_steps = self.progress.good_steps
+        self._display.take_up(self.progress.step)
+
+    def _tell_shuffling(self, plans: list[BatchPlan]) -> None:
+        plan = plans[0]
+        lengths = np.unique(plan.shapes[:, 1])
+        line = (
+            f"{len(plan)} batches an epoch, of {len(lengths)} lengths, "
+            f"{plan.padding_share:.1%} padding"
+        )
+        if len(plans) > 1:
+            kept = mates_kept(plans[0], plans[1])
+            line += f"; {kept:.0%} of a row's batch mates are so again an epoch later"
+        self._display.note(line)
+
+    def _train_epoch(self, train, plan, rates, board, stop) -> None:
+        progress, training = self.progress, self._training
+        self._display.begin_epoch(progress.epoch + 1, training.epochs)
+        feed = batches(train, plan, first=progress.batch)
+        for group in _groups(feed, training.accumulation):
+            done = range(progress.batch, progress.batch + len(group))
+            # A plain number, and no schedule object: the saved optimizer loads
+            # anywhere.
+            self._optimizer.learning_rate.assign(rates[progress.step])
+            rows = np.concatenate([plan.batch(index) for index in done])
+            loss = self._checked_step(train, group, rows)
+            progress.step += 1
+            progress.batch += len(group)
+            progress.loss += loss * len(rows)
+            tokens, cells = plan.tokens[done].sum(), plan.cells[done].sum()
+            self._display.step(loss, int(tokens), int(cells))
+            board.step(
+                progress.step,
+                loss=loss,
+                learning_rate=rates[progress.step - 1],
+                tokens_per_second=self._display.tokens_per_second,
+            )
+            due = progress.step % training.checkpoint_steps == 0
+            if (due or stop.received) and progress.batch < len(plan):
+                self._save()
+                self._stop_if_asked(stop, len(rates))
+
+    def _checked_step(self, train: Split, group, rows: np.ndarray) -> float:
+        try:
+            loss = self._step(group)
+        except tf.errors.ResourceExhaustedError:
+            raise UserError(self._out_of_memory(group)) from None
+        if not math.isfinite(loss):
+            # The same command would come to the same step again.
+            self._checkpoints.remove()
+            raise ReviewbeamError(
+                f"The loss of step {self.progress.step + 1} is {loss}, so training "
+                "was stopped. Try a lower training.learning_rate. The batch's "
+                f"examples: {listing(train.example_ids(rows))}."
+            )
+        return loss
+
+    def _out_of_memory(self, group) -> str:
+        rows, length = max((tuple(b.token_ids.shape) for b in group), key=math.prod)
+        tokens = self._training.batch_tokens
+        return (
+            f"The device's memory is not enough for a batch of {rows} rows x {length} "
+            f"tokens. Try training.batch_tokens={tokens // 2} with "
+            f"training.accumulation={self._training.accumulation * 2}: about the same "
+            "rows a step. What is frozen or adapted (model.freeze_layers, model.lora) "
+            "and training.precision count too."
+        )
+
+    def _end_epoch(self, plan, validation, rates, board) -> None:
+        progress, training = self.progress, self._training
         metrics = None
         if len(validation):
-            logits = predict_split(predict, validation, config.batch_tokens)
-            metrics = validation_metrics(logits, validation.labels, class_weights)
-        display.end_epoch(loss, metrics)
-        history.append(
+            logits = predict_split(self.predict, validation, training.batch_tokens)
+            metrics = self._task.metrics(logits, validation.labels)
+            board.validation(progress.step, metrics)
+        loss = progress.loss / len(plan.rows)
+        self._display.end_epoch(loss, metrics)
+        progress.epoch += 1
+        progress.history.append(
             {
-                "epoch": epoch + 1,
-                "steps": step,
-                "learning_rate": float(epoch_rates[-1]),
+                "epoch": progress.epoch,
+                "steps": progress.step,
+                "learning_rate": float(rates[progress.step - 1]),
                 "padding_share": round(plan.padding_share, 4),
                 "training": {"loss": loss},
                 "validation": metrics and dataclasses.asdict(metrics),
             }
         )
-        state = [*classifier.trainable_variables, *optimizer.variables]
-        best.update(epoch + 1, metrics, state)
-        if best.is_out_of_patience(epoch + 1):
-            break
-    if best.epoch < len(history):
-        display.note(
-            f"no better {config.early_stopping_metric} since epoch {best.epoch}: its "
-            "weights are kept"
+        progress.batch, progress.loss = 0, 0.0
+        metric = training.early_stopping_metric
+        if metric == "none":
+            progress.best_epoch, progress.best = progress.epoch, metrics
+        elif metrics.better_than(progress.best, metric):
+            progress.best_epoch, progress.best = progress.epoch, metrics
+            self._checkpoints.save_best(progress.epoch, self._variables)
+        progress.finished = (
+            progress.epoch == training.epochs
+            or progress.epoch - progress.best_epoch >= training.patience
         )
-    best.restore(state)
-    return Outcome(history, best.epoch, best.metrics)
+
+    def _save(self) -> None:
+        self.progress.loss_scale = self._step.loss_scale
+        self.progress.good_steps = self._step.good_steps
+        self._checkpoints.save(dataclasses.asdict(self.progress), self._variables)
+
+    def _stop_if_asked(self, stop: StopSignals, steps: int) -> None:
+        if stop.received and not self.progress.finished:
+            raise StoppedError(
+                f"stopped by {stop.received} at step {self.progress.step} of {steps}; "
+                "the state is saved, and the same command goes on from there."
+            )
 
 
 def predict_split(predict, split: Split, batch_tokens: int) -> np.ndarray:
     """Returns the logits of a split's rows in their order, float32 [rows, logits]."""
     plan = plan_in_order_of_length(split.lengths, batch_tokens)
     logits = np.concatenate(
-        [predict(token_ids) for token_ids, _ in batches(split, plan)]
+        [predict(batch.token_ids) for batch in batches(split, plan)]
     )
     ordered = np.empty_like(logits)
     ordered[plan.rows] = logits
     return ordered
 
 
-class _Best:
-    """The best epoch so far, or just the last one, and a copy of its state."""
-
-    def __init__(self, config: TrainingConfig):
-        self.epoch = 0
-        self.metrics: ValidationMetrics | None = None
-        self._config = config
-        self._values: list[np.ndarray] = []
-
-    def update(self, epoch, metrics, state) -> None:
-        metric = self._config.early_stopping_metric
-        if metric != "none" and not metrics.better_than(self.metrics, metric):
-            return
-        self.epoch, self.metrics = epoch, metrics
-        self._values = []  # freed before the new copy is made
-        if metric != "none" and epoch < self._config.epochs:
-            self._values = [variable.numpy() for variable in state]
-
-    def is_out_of_patience(self, epoch) -> bool:
-        return epoch - self.epoch >= self._config.patience
-
-    def restore(self, state) -> None:
-        if self._values:  # none where the best epoch was the last
-            for variable, value in zip(state, self._values, strict=True):
-                variable.assign(value)
+def _trained(classifier: keras.Model) -> list[keras.Variable]:
+    """What training changes: the trainable weights and the seeds of dropout."""
+    weights = {id(variable) for variable in classifier.weights}
+    seeds = [v for v in classifier.variables if id(v) not in weights]
+    return [*classifier.trainable_variables, *seeds]
 
 
-def _train_epoch(
-    train_step,
-    optimizer,
-    train: Split,
-    plan: BatchPlan,
-    rates: np.ndarray,
-    steps_before: int,
-    display: TrainingDisplay,
-) -> float:
-    """Returns the mean loss over the rows of an epoch."""
-    total = 0.0
-    for index, (token_ids, labels) in enumerate(batches(train, plan)):
-        # A plain number, and no schedule object: the saved optimizer loads anywhere.
-        optimizer.learning_rate.assign(rates[index])
-        loss = float(train_step(token_ids, labels))
-        rows = plan.batch(index)
-        if not math.isfinite(loss):
-            raise ReviewbeamError(
-                f"The loss of step {steps_before + index + 1} is {loss}, so training "
-                "was stopped. Try a lower training.learning_rate. The batch's "
-                f"examples: {listing(train.example_ids(rows))}."
-            )
-        total += loss * len(rows)
-        display.step(loss, int(plan.tokens[index]), int(plan.cells[index]))
-    return total / len(train)
+def _groups(feed: Iterable, size: int) -> Iterator[list]:
+    iterator = iter(feed)
+    while group := list(itertools.islice(iterator, size)):
+        yield group

@@ -1,4 +1,4 @@
-"""The classifier: an XLM-R encoder, a pooling and one dense layer.
+"""The classifier: an XLM-R encoder, a pooling, dropout and a head.
 
 It is one flat functional model of layers that keras and keras_hub know, so that
 plain `keras.models.load_model` opens it. Keras keeps the `trainable` flag of a layer
@@ -14,18 +14,51 @@ import keras
 import keras_hub
 import numpy as np
 
+from reviewbeam.components.common.encoder_directory import Architecture
 from reviewbeam.components.common.prepare_config import LabelRules
 from reviewbeam.components.common.train_config import ModelConfig
+from reviewbeam.components.trainer.custom import load_pooling
+from reviewbeam.components.trainer.heads import (
+    LOGITS,
+    head_kind,
+    head_logits,
+    probabilities,
+)
+from reviewbeam.components.trainer.lora import add_lora
 
 TOKEN_IDS = "token_ids"
 PADDING_MASK = "padding_mask"
-LOGITS = "logits"
 
 
-def load_backbone(encoder: str, config: ModelConfig) -> keras.Model:
-    """Loads the pretrained encoder of a Hugging Face directory."""
+def load_backbone(encoder: str, config: ModelConfig, dtype: str = "float32"):
+    """Loads the pretrained encoder of a Hugging Face directory.
+
+    Args:
+      encoder: the directory.
+      config: its dropout.
+      dtype: a Keras dtype policy.
+
+    Returns:
+      A KerasHub `XLMRobertaBackbone`.
+    """
     return keras_hub.models.XLMRobertaBackbone.from_preset(
-        encoder, dropout=config.encoder_dropout
+        encoder, dropout=config.encoder_dropout, dtype=dtype
+    )
+
+
+def empty_backbone(
+    architecture: Architecture, config: ModelConfig, dtype: str = "float32"
+):
+    """Builds an encoder of the same sizes, whose weights are to be filled in."""
+    return keras_hub.models.XLMRobertaBackbone(
+        vocabulary_size=architecture.vocabulary,
+        num_layers=architecture.layers,
+        num_heads=architecture.heads,
+        hidden_dim=architecture.hidden,
+        intermediate_dim=architecture.ffn,
+        max_sequence_length=architecture.positions,
+        dropout=config.encoder_dropout,
+        dtype=dtype,
     )
 
 
@@ -37,25 +70,23 @@ def build_classifier(
     Args:
       backbone: a KerasHub `XLMRobertaBackbone`.
       labels: the classes.
-      config: pooling, dropout and what is frozen.
+      config: pooling, hidden layer, dropout, what is frozen, low-rank adaptation.
 
     Returns:
       A model from token_ids and padding_mask, int32 [batch, length], to the
-      probabilities, float32 [batch, classes]. A binary classifier has a single
-      logit; its probabilities are those of the negative and the positive class.
+      probabilities, float32 [batch, classes]: those of the negative and the positive
+      class where there are two, of each label by itself where there may be several.
 
+    Raises:
+      UserError: a pooling of the user's own can't be had.
     """
     # === Layers ===
     embeddings = backbone.embeddings
-    dropout = keras.layers.Dropout(config.dropout, name="pooled_dropout")
-    dense = keras.layers.Dense(
-        1 if labels.type == "binary" else len(labels.names),
-        kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
-        dtype="float32",
-        name=LOGITS,
-    )
-
+    kind = head_kind(labels, config)
+    dropout = keras.layers.Dropout
     _freeze(backbone, config)
+    if config.lora:
+        add_lora(backbone.transformer_layers, config)
 
     # === Functional Model ===
     token_ids = keras.Input((None,), dtype="int32", name=TOKEN_IDS)
@@ -63,24 +94,30 @@ def build_classifier(
     tokens = embeddings.token_embedding(token_ids)
     hidden = tokens + embeddings.position_embedding(tokens)
     hidden = backbone.embeddings_layer_norm(hidden)
-    hidden = backbone.embeddings_dropout(hidden)
+    hidden = dropout(
+        config.embedding_dropout, name="embeddings_dropout", dtype=backbone.dtype_policy
+    )(hidden)
     for layer in backbone.transformer_layers:
         hidden = layer(hidden, padding_mask=padding_mask)
-    if config.pooling == "cls":
-        pooled = hidden[:, 0, :]
-    else:
-        pooled = masked_mean(hidden, padding_mask)
-    logits = dense(dropout(pooled))
-    if labels.type == "binary":
-        # The sigmoid of -x, and not 1 - sigmoid(x), keeps small probabilities exact.
-        probabilities = keras.ops.concatenate(
-            [keras.ops.sigmoid(-logits), keras.ops.sigmoid(logits)], axis=-1
+    if hidden.dtype != "float32":  # a mean of many in 16 bits is too rough
+        hidden = keras.ops.cast(hidden, "float32")
+    pooled = pool(hidden, padding_mask, config.pooling)
+    pooled = dropout(config.dropout, name="pooled_dropout", dtype="float32")(pooled)
+    if config.hidden_units:
+        pooled = keras.layers.Dense(
+            config.hidden_units,
+            activation="tanh",
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            dtype="float32",
+            name="hidden",
+        )(pooled)
+        pooled = dropout(config.hidden_dropout, name="hidden_dropout", dtype="float32")(
+            pooled
         )
-    else:
-        probabilities = keras.ops.softmax(logits, axis=-1)
+    logits = head_logits(pooled, kind, len(labels.names))
     return keras.Model(
         {TOKEN_IDS: token_ids, PADDING_MASK: padding_mask},
-        probabilities,
+        probabilities(logits, kind),
         name="review_classifier",
     )
 
@@ -99,6 +136,18 @@ def weights_sha256(classifier: keras.Model) -> str:
         digest.update(json.dumps(description).encode())
         digest.update(value.data)
     return digest.hexdigest()
+
+
+def pool(hidden, padding_mask, pooling: str):
+    """Pools hidden states [batch, length, width] to [batch, width]."""
+    if pooling == "cls":
+        return hidden[:, 0, :]
+    if pooling == "mean":
+        return masked_mean(hidden, padding_mask)
+    if pooling == "max":
+        mask = keras.ops.cast(padding_mask, hidden.dtype)[:, :, None]
+        return keras.ops.max(hidden - (1 - mask) * 1e9, axis=1)
+    return load_pooling(pooling)(hidden, padding_mask)
 
 
 def masked_mean(hidden, padding_mask):

@@ -9,10 +9,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import keras
-import numpy as np
-import tensorflow as tf
-
 from reviewbeam.components.common.artifacts import (
     files_below,
     fingerprint,
@@ -26,12 +22,14 @@ from reviewbeam.components.common.encoder_directory import (
     EncoderDirectory,
     open_encoder,
 )
-from reviewbeam.components.common.errors import listing
+from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.common.model_directory import (
     HISTORY,
     METADATA,
     VOCABULARY,
+    ModelDirectory,
     ModelMetadata,
+    open_model,
 )
 from reviewbeam.components.common.publishing import (
     add_to_run_record,
@@ -39,25 +37,15 @@ from reviewbeam.components.common.publishing import (
     staged_output,
 )
 from reviewbeam.components.common.train_config import TrainConfig
-from reviewbeam.components.trainer.class_weights import absent_classes, class_weights
+from reviewbeam.components.trainer.checkpoint import LOGS, Checkpoints
 from reviewbeam.components.trainer.dataset import Dataset, check_trainable, open_dataset
 from reviewbeam.components.trainer.devices import training_strategy
 from reviewbeam.components.trainer.display import TrainingDisplay
-from reviewbeam.components.trainer.export import (
-    compare_exports,
-    copy_for_export,
-    export_model,
-)
-from reviewbeam.components.trainer.input import join, read_split
-from reviewbeam.components.trainer.loop import Outcome, fit
-from reviewbeam.components.trainer.model import (
-    build_classifier,
-    load_backbone,
-    weights_sha256,
-)
-from reviewbeam.components.trainer.optimizer import training_optimizer
+from reviewbeam.components.trainer.export import compare_exports, export_model
+from reviewbeam.components.trainer.fitting import Fitted, fit_classifier
+from reviewbeam.components.trainer.model import weights_sha256
 
-RECIPE = 1  # raised when the same config and data would give another model
+RECIPE = 2  # raised when the same config and data would give another model
 _PACKAGES = ("reviewbeam", "tensorflow", "keras", "keras-hub", "numpy")
 
 
@@ -66,6 +54,7 @@ def train(
     dataset: Path,
     output: Path,
     *,
+    initial: Path | None = None,
     overwrite: bool = False,
     display: TrainingDisplay | None = None,
 ) -> dict[str, Any]:
@@ -75,31 +64,40 @@ def train(
       config: the job's config.
       dataset: the directory that `prepare` made.
       output: the model directory; it appears whole or not at all.
-      overwrite: replace a model that was made from something else.
+      initial: a model directory whose weights are begun with.
+      overwrite: replace a model that was made from something else, and discard
+        checkpoints of another training.
       display: what a person sees; None: progress on standard error.
 
     Returns:
       A summary: output, done_before (then nothing was trained), fingerprint,
       core_fingerprint, epochs, best_epoch, validation (loss, accuracy and macro_f1,
       or None), and of a new model also seconds, tokens_per_second (real tokens),
-      replicas and peak_memory_bytes.
+      replicas, precision and peak_memory_bytes.
 
     Raises:
       UserError: the dataset, the encoder or the output can't be used.
       BusyError: another run trains into the same output.
+      StoppedError: a signal came; the same command goes on.
       ReviewbeamError: training diverged, or the exports don't agree.
     """
     display = display or TrainingDisplay()
     encoder = open_encoder(config.encoder)
     data = open_dataset(Path(dataset))
     check_trainable(data, encoder, config)
-    expected = _fingerprint(config, data, encoder)
+    start = None if initial is None else open_model(str(initial))
+    if start is not None and start.metadata.vocabulary_sha256 != data.vocabulary_sha256:
+        raise UserError(
+            f"The model {str(initial)!r} has another vocabulary than the dataset "
+            f"{str(dataset)!r}. Begin with a model of the encoder that prepare used."
+        )
+    expected = _fingerprint(config, data, encoder, start)
     output = Path(output)
     if is_done(output, "model", expected, overwrite=overwrite):
         return _summary(output) | {"done_before": True}
-    strategy = training_strategy(config.training.logical_cpus)
     with staged_output(output, "train", overwrite=overwrite) as staging:
-        run = _train_into(staging, config, data, encoder, strategy, display)
+        checkpoints = Checkpoints(output, expected, overwrite=overwrite)
+        run = _train_into(staging, config, data, encoder, checkpoints, display, start)
         write_manifest(
             staging,
             "model",
@@ -110,6 +108,7 @@ def train(
         add_to_run_record(
             staging, dataset=str(data.path), encoder=str(encoder.path), **run
         )
+    checkpoints.remove()
     return _summary(output) | run | {"done_before": False}
 
 
@@ -118,63 +117,39 @@ def _train_into(
     config: TrainConfig,
     data: Dataset,
     encoder: EncoderDirectory,
-    strategy: tf.distribute.Strategy,
+    checkpoints: Checkpoints,
     display: TrainingDisplay,
+    initial: ModelDirectory | None,
 ) -> dict[str, Any]:
     """Fills the staging folder; returns the model's core and figures of the run."""
     started = time.monotonic()
-    keras.utils.set_random_seed(config.training.seed)
-    if config.training.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    splits = {
-        name: read_split(data.path, name, data.splits[name], data.labels.names)
-        for name in ("train", "validation")
-    }
-    if data.augmented:
-        extra = read_split(data.path, "augmented", data.augmented, data.labels.names)
-        splits["train"] = join(splits["train"], extra)
-    # Of what is trained on: short texts have fewer copies that differ, so the copies
-    # of some classes are more than those of others.
-    counts = data.training_labels()
-    weights = class_weights(config.training.class_weights, data.labels.names, counts)
-    absent = absent_classes(data.labels.names, counts)
-    if absent:
-        display.note(
-            f"warning: no training example has the label {listing(absent)}; the model "
-            "will never predict it"
-        )
-    with strategy.scope():
-        backbone = load_backbone(str(encoder.path), config.model)
-        classifier = build_classifier(backbone, data.labels, config.model)
-        optimizer = training_optimizer(config.training, classifier.trainable_variables)
-    with display:
-        outcome = fit(
-            strategy,
-            classifier,
-            optimizer,
-            config.training,
-            weights,
-            splits["train"],
-            splits["validation"],
-            display,
-        )
+    strategy = training_strategy(config.training.logical_cpus)
+    fitted = fit_classifier(
+        config, data, encoder, strategy, checkpoints, display, initial
+    )
     display.note("writing the model")
-    copy = copy_for_export(classifier, optimizer, config.training)
-    del backbone, classifier, optimizer  # three times the weights would be in memory
-    export_model(copy, staging)
-    metadata = _metadata(config, data, encoder, weights, weights_sha256(copy))
-    del copy
-    reviews = splits["validation"] if len(splits["validation"]) else splits["train"]
-    difference = compare_exports(staging, reviews, config.training.seed)
-    write_json(staging / METADATA, metadata.model_dump(mode="json"))
-    write_json(staging / HISTORY, _history(outcome))
-    (staging / VOCABULARY).parent.mkdir()
-    shutil.copyfile(encoder.vocabulary, staging / VOCABULARY)
-    return {
-        "core_fingerprint": metadata.core_fingerprint(),
-        "seconds": round(time.monotonic() - started, 1),
+    export_model(fitted.classifier, staging)
+    metadata = _metadata(config, data, encoder, fitted, initial)
+    history = _history(fitted)
+    compared = fitted.splits["validation"]
+    if not len(compared):
+        compared = fitted.splits["train"]
+    facts = {
         "tokens_per_second": round(display.tokens_per_second),
         "replicas": strategy.num_replicas_in_sync,
+        "precision": fitted.precision,
+    }
+    del fitted
+    difference = compare_exports(staging, compared, config.training.seed)
+    write_json(staging / METADATA, metadata.model_dump(mode="json"))
+    write_json(staging / HISTORY, history)
+    (staging / VOCABULARY).parent.mkdir()
+    shutil.copyfile(encoder.vocabulary, staging / VOCABULARY)
+    if (checkpoints.folder / LOGS).is_dir():
+        shutil.copytree(checkpoints.folder / LOGS, staging / LOGS)
+    return facts | {
+        "core_fingerprint": metadata.core_fingerprint(),
+        "seconds": round(time.monotonic() - started, 1),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "largest_export_difference": difference,
     }
@@ -184,8 +159,8 @@ def _metadata(
     config: TrainConfig,
     data: Dataset,
     encoder: EncoderDirectory,
-    weights: np.ndarray,
-    sha256: str,
+    fitted: Fitted,
+    initial: ModelDirectory | None,
 ) -> ModelMetadata:
     return ModelMetadata(
         labels=data.labels,
@@ -194,11 +169,11 @@ def _metadata(
         config=config,
         language_detector=data.language_detector,
         vocabulary_sha256=encoder.vocabulary_sha256,
-        weights_sha256=sha256,
+        weights_sha256=weights_sha256(fitted.classifier),
         encoder_fingerprint=encoder.content,
         dataset_fingerprint=data.fingerprint,
-        class_weights=tuple(float(weight) for weight in weights),
-        initial_model=None,
+        class_weights=tuple(fitted.class_weights.tolist()),
+        initial_model=initial and initial.core_fingerprint,
         calibration=Calibration(thresholds=(0.5,) * (data.labels.type == "binary")),
         training_statistics=data.statistics(),
         versions={"python": platform.python_version()}
@@ -206,22 +181,35 @@ def _metadata(
     )
 
 
-def _history(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "best_epoch": outcome.best_epoch,
-        "validation": outcome.metrics and dataclasses.asdict(outcome.metrics),
-        "epochs": outcome.history,
+def _history(fitted: Fitted) -> dict[str, Any]:
+    progress = fitted.progress
+    history = {
+        "best_epoch": progress.best_epoch,
+        "validation": progress.best and dataclasses.asdict(progress.best),
+        "epochs": progress.history,
+        "seen": fitted.mix,
     }
+    if fitted.against_initial:
+        history["against_initial"] = fitted.against_initial
+    return history
 
 
-def _fingerprint(config: TrainConfig, data: Dataset, encoder: EncoderDirectory) -> str:
+def _fingerprint(
+    config: TrainConfig,
+    data: Dataset,
+    encoder: EncoderDirectory,
+    initial: ModelDirectory | None,
+) -> str:
     """Identifies the job's inputs: what they contain, not where they lie."""
     return fingerprint(
         {
             "recipe": RECIPE,
-            "config": config.model_dump(mode="json", exclude={"encoder"}),
+            "config": config.model_dump(
+                mode="json", exclude={"encoder": True, "training": {"checkpoint_steps"}}
+            ),
             "dataset": data.fingerprint,
             "encoder": encoder.content,
+            "initial_model": initial and initial.core_fingerprint,
         }
     )
 

@@ -32,6 +32,22 @@ def make_rows(
     return rows
 
 
+def make_multilabel_rows(
+    count: int, *, seed: int, labels: int = 3, longest: int = 24
+) -> list[tuple[list[int], list[int]]]:
+    """Makes (token_ids, indices of labels): a label's words tell it; some have none."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for _ in range(count):
+        present = np.flatnonzero(random.random(labels) < 0.4)
+        length = 2 + int(min(random.exponential(longest / 4), longest - 4))
+        kinds = random.choice([*present, labels], length)  # the last: of no label
+        steps = random.integers(0, WORDS // (labels + 1), length)
+        words = steps * (labels + 1) + kinds
+        rows.append(([0, *(3 + words).tolist(), 2], present.tolist()))
+    return rows
+
+
 def write_dataset(
     directory: Path,
     encoder: Path,
@@ -39,6 +55,8 @@ def write_dataset(
     *,
     names: Sequence[str] = NAMES,
     shards: int = 3,
+    label_type: str | None = None,
+    languages: Sequence[str] = ("en",),
     **manifest,
 ) -> Path:
     """Writes shards and manifest as `prepare` does.
@@ -46,10 +64,13 @@ def write_dataset(
     Args:
       directory: where to.
       encoder: whose vocabulary the dataset claims.
-      splits: rows of (token_ids, label) by split; those left out are empty. Of
+      splits: rows of (token_ids, label) by split; those left out are empty. A label
+        is a list of indices for multilabel. Of
         "augmented", the manifest has an entry beside the splits, or None.
       names: the classes.
       shards: of each split; the last one may be empty.
+      label_type: by default binary or multiclass.
+      languages: of the rows, in turn; an empty one is not known.
       manifest: replaces top-level entries.
     """
     directory.mkdir(parents=True)
@@ -65,8 +86,12 @@ def write_dataset(
             with tf.io.TFRecordWriter(str(directory / name), "GZIP") as writer:
                 for token_ids, label in part:
                     example_id = f"{split}-{number}"
+                    language = languages[number % len(languages)]
                     number += 1
-                    writer.write(_example(token_ids, label, example_id))
+                    example = _example(
+                        token_ids, label, example_id, language, len(names)
+                    )
+                    writer.write(example)
             entries.append({"name": name, "examples": len(part)})
         described[split] = {
             "examples": len(rows),
@@ -74,7 +99,7 @@ def write_dataset(
             "labels": {
                 name: count
                 for index, name in enumerate(names)
-                if (count := sum(label == index for _, label in rows))
+                if (count := sum(index in np.atleast_1d(label) for _, label in rows))
             },
             "languages": {"en": len(rows)} if rows else {},
             "shards": entries,
@@ -85,7 +110,7 @@ def write_dataset(
         "kind": "dataset",
         "fingerprint": hashlib.sha256(repr(splits).encode()).hexdigest(),
         "labels": {
-            "type": "binary" if len(names) == 2 else "multiclass",
+            "type": label_type or ("binary" if len(names) == 2 else "multiclass"),
             "names": list(names),
             "mapping": {},
         },
@@ -100,18 +125,24 @@ def write_dataset(
     return directory
 
 
-def _example(token_ids, label, example_id) -> bytes:
+def _example(token_ids, label, example_id, language, classes) -> bytes:
     def integers(values):
         return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+
+    def label_feature():
+        if not isinstance(label, list):
+            return integers([label])
+        hot = [float(index in label) for index in range(classes)]
+        return tf.train.Feature(float_list=tf.train.FloatList(value=hot))
 
     def text(value):
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
 
     feature = {
         "token_ids": integers(token_ids),
-        "label": integers([label]),
+        "label": label_feature(),
         "id": text(example_id),
-        "language": text("en"),
+        "language": text(language) if language else tf.train.Feature(),
         "text": text("a review"),
         "count": integers([1]),
     }

@@ -1,0 +1,38 @@
+"""Curves of a training for TensorBoard."""
+
+import dataclasses
+from pathlib import Path
+
+import tensorflow as tf
+
+from reviewbeam.components.trainer.metrics import ValidationMetrics
+
+
+class Board:
+    """Writes scalars by step; a context manager.
+
+    A training that is taken up writes a file of its own beside the earlier ones.
+    """
+
+    def __init__(self, folder: Path):
+        self._writer = tf.summary.create_file_writer(str(folder))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._writer.close()
+
+    def step(self, step: int, **scalars: float) -> None:
+        """Writes figures of a training step."""
+        with self._writer.as_default(step):
+            for name, value in scalars.items():
+                tf.summary.scalar(f"training/{name}", value)
+
+    def validation(self, step: int, metrics: ValidationMetrics) -> None:
+        """Writes the metrics of an epoch at the step it ended with."""
+        with self._writer.as_default(step):
+            for name, value in dataclasses.asdict(metrics).items():
+                if value is not None:
+                    tf.summary.scalar(f"validation/{name}", value)
+        self._writer.flush()

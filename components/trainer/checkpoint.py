@@ -1,0 +1,152 @@
+"""Checkpoints: all that a run needs to go on as if it had never stopped.
+
+OUTPUT.training/
+  run.json                the fingerprint of the run they belong to
+  checkpoint-STEP/        state.json; variables.safetensors: weights that are trained,
+                          the optimizer's state and the seeds of dropout
+  best-EPOCH/             the same variables after the best epoch so far
+  logs/                   TensorBoard's
+
+A folder appears by a rename when it is whole; the one before is removed after that.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from reviewbeam.components.common.artifacts import read_json, write_json
+from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.publishing import make_folder
+
+LOGS = "logs"
+_RUN = "run.json"
+_STATE = "state.json"
+_VARIABLES = "variables.safetensors"
+_CHECKPOINT = "checkpoint-"
+_BEST = "best-"
+
+
+class Checkpoints:
+    """The folder beside an output where its training keeps its state."""
+
+    def __init__(self, output: Path, fingerprint: str, *, overwrite: bool = False):
+        """Opens or makes the folder; to be called by the holder of the output's lock.
+
+        Args:
+          output: the artifact's place.
+          fingerprint: of the run; only its own checkpoints are taken up.
+          overwrite: discard those of another run.
+
+        Raises:
+          UserError: it holds another run's checkpoints, or files of someone else.
+        """
+        self.folder = output.absolute().with_name(output.name + ".training")
+        names = os.listdir(self.folder) if self.folder.is_dir() else []
+        if names and _RUN not in names:
+            raise UserError(
+                f"{str(self.folder)!r} is needed for checkpoints and holds files that "
+                "reviewbeam did not write. Move them, or choose another --output."
+            )
+        if names and read_json(self.folder / _RUN)["fingerprint"] != fingerprint:
+            if self._newest() and not overwrite:
+                raise UserError(
+                    f"{str(self.folder)!r} holds a checkpoint ({self._newest().name}) "
+                    "of a training with another config, dataset or encoder. Run the "
+                    "command it was started with to go on there, or add --overwrite "
+                    "to discard it."
+                )
+            shutil.rmtree(self.folder)
+        make_folder(self.folder)
+        write_json(self.folder / _RUN, {"fingerprint": fingerprint})
+
+    def state(self) -> dict[str, Any] | None:
+        """Returns what the newest checkpoint says of the run; None: there is none."""
+        newest = self._newest()
+        return read_json(newest / _STATE) if newest else None
+
+    def restore(self, variables: Sequence[keras.Variable]) -> None:
+        """Assigns the newest checkpoint's values.
+
+        Raises:
+          UserError: it is damaged.
+        """
+        self._load(self._newest(), variables)
+
+    def save(self, state: dict[str, Any], variables: Sequence[keras.Variable]) -> None:
+        """Writes a checkpoint and removes what it replaces.
+
+        Args:
+          state: JSON; `step` is the number of steps done, `best_epoch` that of the
+            best epoch that was saved, or 0.
+          variables: always the same ones in the same order.
+        """
+        name = f"{_CHECKPOINT}{state['step']}"
+        self._write(name, variables, state)
+        keep = {name, f"{_BEST}{state['best_epoch']}"}
+        for path in self.folder.iterdir():
+            if path.name.startswith((_CHECKPOINT, _BEST)) and path.name not in keep:
+                shutil.rmtree(path)
+
+    def save_best(self, epoch: int, variables: Sequence[keras.Variable]) -> None:
+        """Keeps the values after the best epoch so far, counted from 1."""
+        self._write(f"{_BEST}{epoch}", variables, {})
+
+    def restore_best(self, epoch: int, variables: Sequence[keras.Variable]) -> None:
+        """Assigns the values after an epoch that was kept."""
+        self._load(self.folder / f"{_BEST}{epoch}", variables)
+
+    def remove(self) -> None:
+        """Removes the folder, when the model is published or can't be."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _newest(self) -> Path | None:
+        found = [
+            path
+            for path in self.folder.glob(f"{_CHECKPOINT}*")
+            if path.name.removeprefix(_CHECKPOINT).isdigit()
+        ]
+        return max(
+            found, key=lambda p: int(p.name.removeprefix(_CHECKPOINT)), default=None
+        )
+
+    def _write(self, name: str, variables, state: dict[str, Any]) -> None:
+        partial = self.folder / f"{name}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        values = {f"{i:05d}": np.asarray(v.numpy()) for i, v in enumerate(variables)}
+        safetensors.numpy.save_file(values, partial / _VARIABLES)
+        write_json(partial / _STATE, state)
+        for path in (partial / _VARIABLES, partial):
+            _sync(path)
+        target = self.folder / name
+        shutil.rmtree(target, ignore_errors=True)  # of a run that was taken up
+        os.rename(partial, target)
+        _sync(self.folder)
+
+    def _load(self, path: Path, variables: Sequence[keras.Variable]) -> None:
+        try:
+            with safetensors.safe_open(path / _VARIABLES, "numpy") as file:
+                if len(file.keys()) != len(variables):
+                    raise ValueError(f"it has {len(file.keys())} variables")
+                for index, variable in enumerate(variables):
+                    variable.assign(file.get_tensor(f"{index:05d}"))
+        except (OSError, ValueError, safetensors.SafetensorError) as error:
+            raise UserError(
+                f"The checkpoint {str(path)!r} can't be used ({error}). Remove "
+                f"{str(self.folder)!r} to train from the beginning."
+            ) from None
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

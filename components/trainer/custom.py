@@ -1,0 +1,73 @@
+"""A user's own loss or pooling: `MODULE:NAME` in the config, registered with Keras."""
+
+import importlib
+from typing import Any
+
+import keras
+
+from reviewbeam.components.common.errors import UserError, nearest
+
+
+def load_loss(name: str) -> Any:
+    """Imports a loss: a `keras.losses.Loss`, a class of it, or a function.
+
+    It is called with the labels, int32 [batch] (multilabel: float32 [batch, labels]),
+    and the probabilities, float32 [batch, classes], and gives a loss for each row.
+
+    Raises:
+      UserError: there is none, or Keras could not load it again by its name.
+    """
+    loss = _load("loss.name", name, keras.losses.Loss)
+    # Keras's own wrapper sums up: the rows' losses are needed.
+    return loss.call if isinstance(loss, keras.losses.Loss) else loss
+
+
+def load_compiled_loss(name: str) -> Any:
+    """Imports a loss in the form that a saved model is compiled with."""
+    return _load("loss.name", name, keras.losses.Loss)
+
+
+def load_pooling(name: str) -> Any:
+    """Imports a pooling: a layer, a class of it, or a function of `keras.ops`.
+
+    It is called with the hidden states, float [batch, length, width], and the padding
+    mask, int32 [batch, length] with 1 at real tokens, and gives [batch, any width].
+
+    Raises:
+      UserError: there is none, or Keras could not load it again by its name.
+    """
+    return _load("model.pooling", name, keras.layers.Layer)
+
+
+def _load(key: str, name: str, base: type) -> Any:
+    module_name, attribute = name.split(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{key} is {name!r}, but there is no module {error.name!r}. Install it, or "
+            "put its folder on PYTHONPATH."
+        ) from None
+    found = getattr(module, attribute, None)
+    if found is None:
+        raise UserError(
+            f"{key} is {name!r}, but the module {module_name!r} has no "
+            f"{attribute!r}{nearest(attribute, vars(module))}."
+        )
+    is_class = isinstance(found, type)
+    if not callable(found) or (is_class and not issubclass(found, base)):
+        raise UserError(
+            f"{key} is {name!r}, which is neither a function nor a {base.__module__}."
+            f"{base.__name__}."
+        )
+    instance = found() if is_class else found
+    own = type(instance) if isinstance(instance, base) else instance
+    if (
+        keras.saving.get_registered_object(keras.saving.get_registered_name(own))
+        is None
+    ):
+        raise UserError(
+            f"{key} is {name!r}, which Keras doesn't know, so that a saved model could "
+            "not be loaded. Write @keras.saving.register_keras_serializable() above it."
+        )
+    return instance

@@ -1,0 +1,106 @@
+"""Begins with an earlier model's weights, and holds the new model against it."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.model_directory import KERAS_FILE, ModelDirectory
+from reviewbeam.components.common.prepare_config import LabelRules
+from reviewbeam.components.common.train_config import TrainConfig
+from reviewbeam.components.trainer.heads import LOGITS, head_kind
+from reviewbeam.components.trainer.lora import is_factor
+
+_HEAD = ("scale", "thresholds", LOGITS)
+NEVER = -1e9  # the logit of a label that a model doesn't know
+
+
+def take_over_weights(
+    classifier: keras.Model,
+    labels: LabelRules,
+    config: TrainConfig,
+    initial: ModelDirectory,
+) -> list[int] | None:
+    """Assigns an earlier model's weights to a new classifier.
+
+    The head's outputs go by the names of their labels: a label that both models have
+    keeps its weights, a new one begins anew.
+
+    Args:
+      classifier: the new one.
+      labels: its labels.
+      config: its config.
+      initial: the earlier model.
+
+    Returns:
+      The outputs that begin anew; None: the whole head does, since the earlier
+      model's is of another kind.
+
+    Raises:
+      UserError: the earlier model's encoder has other sizes.
+    """
+    source = keras.models.load_model(initial.path / KERAS_FILE, compile=False)
+    values = {variable.path: variable for variable in source.weights}
+    for variable in classifier.weights:
+        layer = variable.path.split("/")[0]
+        if layer in _HEAD or is_factor(variable):
+            continue
+        value = values.get(variable.path)
+        if value is not None and value.shape == variable.shape:
+            variable.assign(value)
+        elif layer != "hidden":
+            raise UserError(
+                f"The model {str(initial.path)!r} can't be begun with: its encoder "
+                f"has no {variable.path} of the shape {tuple(variable.shape)}. Train "
+                "with the encoder that it was trained from."
+            )
+    return _take_over_head(classifier, values, labels, config, initial)
+
+
+def compared(
+    before: dict[str | None, dict[str, Any]], after: dict[str | None, dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Returns language, rows and the figures of both models, most rows first."""
+    entries = [
+        {
+            "language": language,
+            "rows": figures["rows"],
+            "before": {k: v for k, v in before[language].items() if k != "rows"},
+            "after": {k: v for k, v in figures.items() if k != "rows"},
+        }
+        for language, figures in after.items()
+    ]
+    return sorted(entries, key=lambda entry: -entry["rows"])
+
+
+def _take_over_head(classifier, values, labels, config, initial) -> list[int] | None:
+    old = initial.metadata.labels
+    kind = head_kind(labels, config.model)
+    if kind != head_kind(old, initial.metadata.config.model):
+        return None
+    heads = [v for v in classifier.weights if v.path.split("/")[0] in _HEAD]
+    if any(
+        v.path not in values or values[v.path].shape[0] != v.shape[0]
+        for v in heads
+        if v.name == "kernel"
+    ):
+        return None  # another pooling or hidden layer
+    if kind in ("sigmoid", "cumulative"):
+        if kind == "sigmoid" and old.names == labels.names[::-1]:
+            for variable in heads:
+                variable.assign(-values[variable.path].numpy())
+            return []
+        if old.names != labels.names:
+            return None
+        for variable in heads:
+            variable.assign(values[variable.path])
+        return []
+    shared = [name for name in labels.names if name in old.names]
+    targets = [labels.names.index(name) for name in shared]
+    sources = [old.names.index(name) for name in shared]
+    for variable in heads:
+        value = np.array(variable.numpy())
+        value[..., targets] = values[variable.path].numpy()[..., sources]
+        variable.assign(value)
+    return [i for i in range(len(labels.names)) if i not in targets]
