@@ -201,6 +201,13 @@ def test_binary_from_the_threshold_on():
     assert decide(rows, ["fr", "de", "fr"], "binary", calibration).tolist() == [0, 1, 0]
 
 
+def test_thresholds_are_compared_as_float32():
+    for value in (0.1, 0.3, 0.7, 0.9):  # some are below their float32, some above
+        rows = np.array([[1 - value, value]], np.float32)
+        calibration = Calibration(thresholds=(value,))
+        assert decide(rows, [None], "binary", calibration).tolist() == [1]
+
+
 def test_multiclass_the_first_of_the_most_probable():
     rows = np.array([[0.2, 0.4, 0.4], [0.4, 0.2, 0.4], [0.1, 0.2, 0.7]], np.float32)
 
@@ -280,6 +287,13 @@ def test_calibration_error_by_hand():
     expected = (abs(1 - 1.81) + abs(1 - 0.6)) / 3
     found = expected_calibration_error(rows, labels, "binary")
     assert found == pytest.approx(expected)
+
+
+def test_a_bin_holds_its_upper_end():
+    rows, labels = np.array([[0.6, 0.4], [0.65, 0.35]]), np.array([0, 1])
+
+    found = expected_calibration_error(rows, labels, "binary")
+    assert found == pytest.approx((0.4 + 0.65) / 2)
 
 
 def test_calibration_error_of_labels_by_hand():

@@ -316,13 +316,15 @@ def test_a_binary_class_without_a_row(value):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_too_few_rows_fit_nothing(kind):
-    probabilities, labels = _validation(kind, 99, temperature=3.0)
+    probabilities, labels = _validation(kind, 100, temperature=3.0)
     count = {"binary": 1, "multilabel": 3}.get(kind, 0)
 
     expected = Calibration(rows=0, temperature=1.0, thresholds=(0.5,) * count)
     for rows in (99, 0):
         part = probabilities[:rows], labels[:rows], ["de"] * rows
         assert fit_calibration(*part, kind) == expected
+    enough = fit_calibration(probabilities, labels, ["de"] * 100, kind)
+    assert (enough.rows, enough.temperature > 1.5) == (100, True)
 
 
 @pytest.mark.parametrize("kind", KINDS)
