@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from reviewbeam.components.common.errors import ReviewbeamError
+from reviewbeam.components.evaluation.table import language_table
 
 _log = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 _out = Console(highlight=False, emoji=False, soft_wrap=True)
@@ -162,17 +163,24 @@ def say_dataset(manifest: dict[str, Any], output: Path) -> None:
 
 
 def say_metrics(metrics: dict[str, Any], output: Path) -> None:
-    """Prints accuracy and macro F1 overall and per language."""
-    slices = [("all", metrics["overall"]), *metrics["languages"].items()]
+    """Prints the figures overall and per language."""
     say(f"Evaluation on the {metrics['split']} split:")
-    say_table(
-        ["  language", "rows", "accuracy", "macro F1"],
-        [
-            [f"  {n}", m["rows"], f"{m['accuracy']:.3f}", f"{m['macro']['f1']:.3f}"]
-            for n, m in slices
-        ],
-    )
+    header, *rows = language_table(metrics)
+    say_table(["  language", *header[1:]], [[f"  {n}", *cells] for n, *cells in rows])
     say(f"  in {output}: metrics.json, report.txt, predictions/")
+
+
+def say_predictions(predictions: list[Any]) -> None:
+    """Prints a line for each text: scores, labels, text."""
+    for answer in predictions:
+        labels, scores = answer.label, answer.score
+        if answer.reject is not None:
+            labels, scores = [f"rejected: {answer.reject}"], []
+        elif not isinstance(labels, list):
+            labels, scores = [labels], [scores]
+        label = ", ".join(labels) or "(none)"
+        score = ", ".join(f"{score:.3f}" for score in scores)
+        say(f"{score:<5}  {label:<20}  {' '.join(answer.text.split())}")
 
 
 def say_scores(report: Any, output: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -22,6 +23,7 @@ from reviewbeam.components.common.model_directory import (
     ModelMetadata,
     open_model,
 )
+from reviewbeam.components.common.prepare_config import LabelRules
 from reviewbeam.components.evaluation.metrics import evaluate_predictions
 from reviewbeam.components.evaluation.table import metrics_table
 from reviewbeam.components.examples.encode import decode_examples
@@ -145,7 +147,8 @@ def _run_pipeline(
             pipeline
             | "ListShards" >> beam.Create(shards)
             | "SpreadShards" >> beam.Reshuffle()
-            | "ReadShard" >> beam.Map(_read, os.fspath(dataset))
+            | "ReadShard"
+            >> beam.Map(_read, os.fspath(dataset), model.metadata.labels.type)
             # (shard, RecordBatch)
             | "RunInference" >> RunInference(KeyedModelHandler(handler))
             | "WritePredictions"
@@ -153,8 +156,9 @@ def _run_pipeline(
         )
 
 
-def _read(shard: str, dataset: str) -> tuple[str, pa.RecordBatch]:
-    return shard, decode_examples(read_shard(os.path.join(dataset, shard)))
+def _read(shard: str, dataset: str, kind: str) -> tuple[str, pa.RecordBatch]:
+    records = read_shard(os.path.join(dataset, shard))
+    return shard, decode_examples(records, multilabel=kind == "multilabel")
 
 
 def _write(
@@ -162,10 +166,13 @@ def _write(
 ) -> None:
     shard, inferred = element
     names = pa.array(model.labels.names, pa.string())
-    predicted = with_columns(
-        with_labels(inferred, model),
-        true_label=names.take(inferred.column("label_index")),
-    )
+    indices = inferred.column("label_index")
+    if model.labels.type == "multilabel":
+        flat = names.take(indices.flatten())
+        true = pa.ListArray.from_arrays(indices.offsets, flat)
+    else:
+        true = names.take(indices)
+    predicted = with_columns(with_labels(inferred, model), true_label=true)
     name = shard.replace(".tfrecord.gz", ".parquet")
     table = pa.Table.from_batches([select_columns(predicted, _COLUMNS)])
     pq.write_table(table, os.path.join(directory, name), compression="zstd")
@@ -174,17 +181,33 @@ def _write(
 def _metrics(
     model: ModelMetadata, staging: Path, manifest: dict[str, Any], split: str
 ) -> dict[str, Any]:
-    columns = ["true_label", "label", "language"]
-    table = pq.read_table(staging / PREDICTIONS, columns=columns)
+    columns = ["true_label", "label", "language", "probabilities"]
+    table = pq.read_table(staging / PREDICTIONS, columns=columns).combine_chunks()
     expected = manifest["splits"][split]["examples"]
     if table.num_rows != expected:
         raise RuntimeError(f"{expected} examples went in, {table.num_rows} came out")
-    index = {name: i for i, name in enumerate(model.labels.names)}
     true, predicted = (
-        np.array([index[label] for label in table[column].to_pylist()])
+        _decisions(table[column].chunk(0), model.labels)
         for column in ("true_label", "label")
     )
+    probabilities = np.asarray(table["probabilities"].chunk(0).flatten())
     languages = [shown_language(value) for value in table["language"].to_pylist()]
     return {"split": split} | evaluate_predictions(
-        true, predicted, languages, model.labels.names
+        true,
+        predicted,
+        languages,
+        model.labels.names,
+        model.labels.type,
+        probabilities.reshape(-1, len(model.labels.names)),
     )
+
+
+def _decisions(labels: pa.Array, rules: LabelRules) -> np.ndarray:
+    """Returns the class of each row; for multilabel, int [rows, labels] of 0 and 1."""
+    names = pa.array(rules.names, pa.string())
+    if rules.type != "multilabel":
+        return np.asarray(pc.index_in(labels, names))
+    given = np.zeros((len(labels), len(names)), np.int64)
+    rows = np.asarray(pc.list_parent_indices(labels))
+    given[rows, np.asarray(pc.index_in(labels.flatten(), names))] = 1
+    return given

@@ -126,10 +126,7 @@ def _predict(arguments: argparse.Namespace) -> tuple[Any, int]:
 
     predictions = predict(_folder(arguments.model), texts)
     if not arguments.json:
-        for answer in predictions:
-            label = answer.label or f"rejected: {answer.reject}"
-            score = "     " if answer.score is None else f"{answer.score:.3f}"
-            console.say(f"{score}  {label:<20}  {' '.join(answer.text.split())}")
+        console.say_predictions(predictions)
     return [dataclasses.asdict(answer) for answer in predictions], 0
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from reviewbeam.components.common.columns import review_schema, with_columns
 from reviewbeam.components.common.corpus_config import RecordRules
 from reviewbeam.components.common.job_configs import InferenceConfig
+from reviewbeam.components.common.language_detector import check_same
 from reviewbeam.components.common.model_directory import open_model
 from reviewbeam.components.inference.decide import with_labels
 from reviewbeam.components.inference.handler import SavedModelHandler
@@ -19,11 +20,14 @@ from reviewbeam.components.validation.rules import ReviewRules
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """The answer for one text; without a label, `reject` names the broken rule."""
+    """The answer for one text; without a label, `reject` names the broken rule.
+
+    Where a review may have several labels, label and score are lists, perhaps empty.
+    """
 
     text: str
-    label: str | None
-    score: float | None
+    label: str | list[str] | None
+    score: float | list[float] | None
     probabilities: dict[str, float] | None
     reject: str | None
 
@@ -32,11 +36,15 @@ def predict(model: Path, texts: Sequence[str]) -> list[Prediction]:
     """Classifies texts, in their order.
 
     Raises:
-      UserError: the model can't be used.
+      UserError: the model, or the language detector that it needs, can't be used.
     """
     directory = open_model(os.fspath(model))
     metadata = directory.metadata
-    checked = ReviewRules(RecordRules()).apply(_rows(texts))
+    detector = metadata.language_detector
+    if detector is not None:  # the calibration may depend on the language
+        check_same(detector)
+    rules = ReviewRules(RecordRules(), detect_language=detector is not None)
+    checked = rules.apply(_rows(texts))
     reviews = checked.reviews
     tokens = Tokenizer(directory.vocabulary, metadata.text).encode(
         reviews.column("text")

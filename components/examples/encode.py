@@ -46,17 +46,21 @@ def encode_examples(examples: pa.RecordBatch, classes: int) -> list[bytes]:
     return serialize(features, examples.num_rows)
 
 
-def decode_examples(records: list[bytes]) -> pa.RecordBatch:
+def decode_examples(
+    records: list[bytes], *, multilabel: bool = False
+) -> pa.RecordBatch:
     """Parses what `encode_examples` wrote.
 
     Returns:
-      `token_ids` (list of int32), `label_index` (int64), and `id` and `language`
-      (strings; a missing language is null).
+      `token_ids` (list of int32), `label_index` (int64; for multilabel a list of
+      int32, the classes that it has), and `id` and `language` (strings; a missing
+      language is null).
     """
+    label_type = pa.list_(pa.int32()) if multilabel else pa.int64()
     if not records:
         columns = {
             "token_ids": pa.array([], pa.list_(pa.int32())),
-            "label_index": pa.array([], pa.int64()),
+            "label_index": pa.array([], label_type),
             "id": pa.array([], pa.string()),
             "language": pa.array([], pa.string()),
         }
@@ -65,7 +69,9 @@ def decode_examples(records: list[bytes]) -> pa.RecordBatch:
         lists = dict(zip(decoded.schema.names, decoded.columns, strict=True))
         columns = {
             "token_ids": _as_list_of_int32(lists["token_ids"]),
-            "label_index": _values(lists["label"], len(records), pa.int64()),
+            "label_index": _indices(lists["label"])
+            if multilabel
+            else _values(lists["label"], len(records), label_type),
             "id": _values(lists["id"], len(records), pa.string()),
             "language": _values(lists.get("language"), len(records), pa.string()),
         }
@@ -92,6 +98,14 @@ def _label_feature(index: pa.Array, classes: int) -> Feature:
     hot = np.zeros((len(index), classes), np.float32)
     hot[np.asarray(pc.list_parent_indices(index)), np.asarray(index.flatten())] = 1
     return float_feature(hot)
+
+
+def _indices(hot: pa.Array) -> pa.ListArray:
+    """Undoes `_label_feature`: a 1 or 0 for each class to the classes with a 1."""
+    matrix = np.asarray(hot.flatten()).reshape(len(hot), -1) == 1
+    ends = np.append(0, matrix.sum(axis=1).cumsum()).astype(np.int32)
+    indices = matrix.nonzero()[1].astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(indices))
 
 
 def _as_list_of_int32(lists: pa.Array) -> pa.ListArray:

@@ -214,3 +214,14 @@ def test_any_labels_of_any_slice(labels, start):
     assert [_features(record)["label"] for record in records] == [
         [float(index in one) for index in range(7)] for one in labels[start:]
     ]
+
+
+@given(labels=st.lists(st.frozensets(st.integers(0, 6)).map(sorted), max_size=6))
+def test_several_labels_there_and_back(labels):
+    records = encode_examples(_multilabel(labels), 7)
+
+    decoded = decode_examples(records, multilabel=True)
+    assert decoded.schema.names == list(DECODED)
+    assert decoded.schema.field("label_index").type == pa.list_(pa.int32())
+    assert decoded.column("label_index").to_pylist() == labels
+    assert decoded.column("id").to_pylist() == [f"r{i}" for i in range(len(labels))]

@@ -1,10 +1,13 @@
 import dataclasses
 import os
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from reviewbeam.components.common.columns import with_columns
 from reviewbeam.components.inference.parts import (
     Chunk,
     ChunkRecord,
@@ -77,6 +80,22 @@ def test_a_part_and_its_record(tmp_path):
     assert len(os.listdir(tmp_path)) == 3  # no temporary file
     # Rejects hold texts as they were.
     assert rejects_path(tmp_path, CHUNK).stat().st_mode & 0o777 == 0o600
+
+
+def test_labels_as_lists(tmp_path):
+    labels = pa.array([["good", "cheap"], []], pa.list_(pa.string()))
+    scored = with_columns(
+        _scored(),
+        label=labels,
+        score=pa.array([[0.75, 0.5], []], pa.list_(pa.float32())),
+    )
+    record = ChunkRecord(CHUNK, rows=2, written=2, rejected={}, excluded=0)
+    write_part(str(tmp_path), record, scored, b"")
+
+    frame = pd.read_parquet(tmp_path / CHUNK.part)
+    assert [row.tolist() for row in frame["label"]] == [["good", "cheap"], []]
+    assert [row.tolist() for row in frame["score"]] == [[0.75, 0.5], []]
+    assert frame["score"][0].dtype == frame["score"][1].dtype == np.float32
 
 
 def test_what_holds_no_row_is_not_written(tmp_path):
