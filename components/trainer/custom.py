@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from reviewbeam.components.common.errors import UserError, nearest
+from reviewbeam.components.common.train_config import TrainConfig, is_custom
 
 
 def load_loss(name: str) -> Any:
@@ -39,6 +40,25 @@ def load_pooling(name: str) -> Any:
     return _load("model.pooling", name, keras.layers.Layer)
 
 
+def custom_objects(config: TrainConfig) -> dict[str, Any]:
+    """Returns the user's own objects that a saved model needs, by registered name."""
+    found = {}
+    for name, load in (
+        (config.loss.name, load_compiled_loss),
+        (config.model.pooling, load_pooling),
+    ):
+        if is_custom(name):
+            registered = registered_name(load(name))
+            found[registered] = keras.saving.get_registered_object(registered)
+    return found
+
+
+def registered_name(instance: Any) -> str:
+    """Returns the name that Keras saves a loss, a layer or a function under."""
+    own = isinstance(instance, keras.losses.Loss | keras.layers.Layer)
+    return keras.saving.get_registered_name(type(instance) if own else instance)
+
+
 def _load(key: str, name: str, base: type) -> Any:
     module_name, attribute = name.split(":")
     try:
@@ -61,11 +81,7 @@ def _load(key: str, name: str, base: type) -> Any:
             f"{base.__name__}."
         )
     instance = found() if is_class else found
-    own = type(instance) if isinstance(instance, base) else instance
-    if (
-        keras.saving.get_registered_object(keras.saving.get_registered_name(own))
-        is None
-    ):
+    if keras.saving.get_registered_object(registered_name(instance)) is None:
         raise UserError(
             f"{key} is {name!r}, which Keras doesn't know, so that a saved model could "
             "not be loaded. Write @keras.saving.register_keras_serializable() above it."

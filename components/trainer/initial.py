@@ -9,8 +9,10 @@ from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.common.model_directory import KERAS_FILE, ModelDirectory
 from reviewbeam.components.common.prepare_config import LabelRules
 from reviewbeam.components.common.train_config import TrainConfig
+from reviewbeam.components.trainer.custom import custom_objects
 from reviewbeam.components.trainer.heads import LOGITS, head_kind
 from reviewbeam.components.trainer.lora import is_factor
+from reviewbeam.components.trainer.safe_keras import load_keras_model
 
 _HEAD = ("scale", "thresholds", LOGITS)
 NEVER = -1e9  # the logit of a label that a model doesn't know
@@ -40,7 +42,10 @@ def take_over_weights(
     Raises:
       UserError: the earlier model's encoder has other sizes.
     """
-    source = keras.models.load_model(initial.path / KERAS_FILE, compile=False)
+    source = load_keras_model(
+        initial.path / KERAS_FILE,
+        custom_objects=custom_objects(initial.metadata.config),
+    )
     values = {variable.path: variable for variable in source.weights}
     for variable in classifier.weights:
         layer = variable.path.split("/")[0]
