@@ -292,17 +292,20 @@ def test_a_threshold_lies_midway():
 
 
 def test_neighbours_with_no_float_between_them():
-    low, high = np.float32(0.5), np.nextafter(np.float32(0.5), np.float32(1))
-    positive = np.repeat([low, high], 60)
-    labels = np.repeat([[0], [1]], 60, axis=0)
-    both = np.concatenate([labels, labels], axis=1)
+    """The second label is wrong for sure, so that the first comes close to 0.5."""
+    close = (0.5 + 2.0**-24 * np.arange(0, 300)).astype(np.float32)
+    probabilities = np.stack([close, np.full(300, 0.999, np.float32)], axis=1)
+    labels, none = np.zeros((300, 2), np.int32), [None] * 300
+    start = fit_calibration(probabilities, labels, none, "multilabel")
+    rows = calibrated(probabilities, none, "multilabel", start)
+    values = np.unique(rows[:, 0])
+    assert (np.nextafter(values[:-1], np.float32(1)) == values[1:]).all()
 
-    # Temperature 0.05 draws the two apart; a label that it can't, stays together.
-    found = fit_calibration(
-        np.stack([positive, positive], axis=1), both, [None] * 120, "multilabel"
-    )
-    rows = calibrated(np.stack([positive] * 2, 1), [None] * 120, "multilabel", found)
-    assert (decide(rows, [None] * 120, "multilabel", found) == both).all()
+    for value in values[1:5]:  # midway is rounded up or down
+        labels[:, 0] = rows[:, 0] >= value
+        found = fit_calibration(probabilities, labels, none, "multilabel")
+        assert found.temperature == start.temperature == pytest.approx(20)
+        assert (decide(rows, none, "multilabel", found) == labels)[:, 0].all()
 
 
 @pytest.mark.parametrize("value", [0, 1])
