@@ -3,9 +3,11 @@
 saved_model/         serving_default: token_ids, padding_mask int32
                      [batch, length] -> probabilities float32 [batch, classes]
 model.keras          the same model for Keras
+hf/                  the same model for transformers, where it has such a one
 tokenizer/           the SentencePiece vocabulary
 model.json           ModelMetadata
 history.json         metrics of each epoch
+README.md            the model card
 manifest.json        core fingerprint; size and SHA-256 of every file
 """
 
@@ -30,6 +32,8 @@ KERAS_FILE = "model.keras"
 VOCABULARY = "tokenizer/sentencepiece.bpe.model"
 METADATA = "model.json"
 HISTORY = "history.json"
+HUGGING_FACE = "hf"
+MODEL_CARD = "README.md"
 
 
 class ModelMetadata(Config):
