@@ -30,6 +30,7 @@ from reviewbeam.components.examples.encode import decode_examples
 from reviewbeam.components.examples.shards import read_shard
 from reviewbeam.components.inference.decide import with_labels
 from reviewbeam.components.inference.handler import SavedModelHandler
+from reviewbeam.components.inference.safe_saved_model import check_saved_model
 from reviewbeam.pipelines.console import quiet_workers
 
 KIND = "evaluation"
@@ -59,6 +60,7 @@ def evaluate(
       BusyError: another run writes the same output.
     """
     directory = open_model(os.fspath(model))
+    check_saved_model(directory.saved_model, len(directory.metadata.labels.names))
     manifest = artifacts.read_manifest(dataset, "dataset")
     check_fit(directory.metadata, manifest, config.split)
     identity = artifacts.fingerprint(
@@ -140,7 +142,9 @@ def _run_pipeline(
     register_record_batch_coder()
     quiet_workers()
     handler = SavedModelHandler(
-        model.saved_model, batch_tokens=config.inference.batch_tokens
+        model.saved_model,
+        classes=len(model.metadata.labels.names),
+        batch_tokens=config.inference.batch_tokens,
     )
     with beam.Pipeline(options=options) as pipeline:
         _ = (

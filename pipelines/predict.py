@@ -50,7 +50,9 @@ def predict(model: Path, texts: Sequence[str]) -> list[Prediction]:
         reviews.column("text")
     )
     handler = SavedModelHandler(
-        directory.saved_model, batch_tokens=InferenceConfig().batch_tokens
+        directory.saved_model,
+        classes=len(directory.metadata.labels.names),
+        batch_tokens=InferenceConfig().batch_tokens,
     )
     batch = with_columns(reviews, token_ids=tokens["token_ids"])
     (inferred,) = handler.run_inference([batch], handler.load_model())

@@ -31,6 +31,7 @@ from reviewbeam.components.inference.parts import (
     is_staged,
     write_part,
 )
+from reviewbeam.components.inference.safe_saved_model import check_saved_model
 from reviewbeam.components.ingestion.files import (
     CorpusFile,
     FileSlice,
@@ -69,6 +70,7 @@ def score(
       BusyError: another run writes the same output.
     """
     directory = open_model(os.fspath(model))
+    check_saved_model(directory.saved_model, len(directory.metadata.labels.names))
     rules = _rules(config, directory.metadata)
     # A file is known by its path: the files of each night may have the same names.
     files = [dataclasses.replace(f, name=f.path) for f in find_files(config)]
@@ -173,7 +175,9 @@ def _run_pipeline(
     quiet_workers()
     told = staging / "summaries.json"
     handler = SavedModelHandler(
-        model.saved_model, batch_tokens=config.inference.batch_tokens
+        model.saved_model,
+        classes=len(model.metadata.labels.names),
+        batch_tokens=config.inference.batch_tokens,
     )
     with beam.Pipeline(options=options) as pipeline:
         read = (

@@ -59,11 +59,19 @@ def check_files(directory: Path, described: Mapping[str, Any], what: str) -> Non
     """Compares files with what the manifest says of them.
 
     Raises:
-      UserError: a file is missing, has another content, or lies outside.
+      UserError: a file is missing, has another content, or lies outside; or the
+        manifest doesn't describe files as ours do.
     """
+    if not isinstance(described, Mapping) or not all(
+        isinstance(expected, Mapping) and {"bytes", "sha256"} <= expected.keys()
+        for expected in described.values()
+    ):
+        raise UserError(
+            f"{directory / MANIFEST} is not a manifest that reviewbeam wrote."
+        )
     for name, expected in described.items():
         path = directory / name
-        if not path.resolve().is_relative_to(directory.resolve()):
+        if "\0" in name or not path.resolve().is_relative_to(directory.resolve()):
             raise UserError(
                 f"{directory} is no sound {what}: {name!r} leads out of it."
             )
@@ -145,7 +153,7 @@ def read_manifest(directory: str | os.PathLike, kind: str) -> dict[str, Any]:
     try:
         manifest = read_json(path)
         found_kind, found_format = manifest["kind"], manifest["format"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise UserError(f"{path} is not a manifest that reviewbeam wrote.") from None
     if found_kind != kind:
         raise UserError(

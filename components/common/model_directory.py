@@ -13,17 +13,21 @@ manifest.json        core fingerprint; size and SHA-256 of every file
 
 import dataclasses
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from reviewbeam.components.common.artifacts import (
     check_files,
+    files_below,
     fingerprint,
     read_manifest,
 )
 from reviewbeam.components.common.calibration import Calibration
 from reviewbeam.components.common.config import Config, check_config
 from reviewbeam.components.common.corpus_config import TextRules
+from reviewbeam.components.common.errors import UserError, listing
 from reviewbeam.components.common.prepare_config import LabelRules, SplitRules
 from reviewbeam.components.common.train_config import TrainConfig
 
@@ -34,6 +38,12 @@ METADATA = "model.json"
 HISTORY = "history.json"
 HUGGING_FACE = "hf"
 MODEL_CARD = "README.md"
+
+_SAVED_MODEL_FILES = (
+    r"(saved_model|fingerprint)\.pb"
+    r"|variables/variables\.(index|data-[0-9]{5}-of-[0-9]{5})"
+)
+_NEEDED = {METADATA, VOCABULARY, KERAS_FILE, f"{SAVED_MODEL}/saved_model.pb"}
 
 
 class ModelMetadata(Config):
@@ -94,15 +104,38 @@ class ModelDirectory:
 def open_model(path: str) -> ModelDirectory:
     """Opens a model directory and checks every file against its manifest.
 
+    The manifest tells accidents, not attacks: who can change a file can write its
+    hash anew. So what is loaded is looked through besides, by whoever loads it.
+
     Raises:
-      UserError: it is no model, or a file is missing or changed.
+      UserError: it is no model, a file is missing or changed or leads out of the
+        directory, or the SavedModel has files that are no part of one.
     """
     directory = Path(path)
     manifest = read_manifest(directory, "model")
-    check_files(directory, manifest["files"], "model")
-    metadata = check_config(
-        ModelMetadata,
-        json.loads((directory / METADATA).read_text(encoding="utf-8")),
-        str(directory / METADATA),
-    )
+    described = manifest.get("files")
+    check_files(directory, described, "model")
+    missing = sorted(_NEEDED - described.keys())
+    if missing:
+        raise UserError(
+            f"{directory} is no sound model: its manifest doesn't describe "
+            f"{listing(missing)}. Copy the model again, or train it again."
+        )
+    _check_saved_model_files(directory / SAVED_MODEL, described)
+    try:
+        data = json.loads((directory / METADATA).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        raise UserError(f"{directory / METADATA} is no JSON text.") from None
+    metadata = check_config(ModelMetadata, data, str(directory / METADATA))
     return ModelDirectory(directory, metadata, metadata.core_fingerprint())
+
+
+def _check_saved_model_files(directory: Path, described: Mapping[str, Any]) -> None:
+    for name in files_below(directory):
+        if f"{SAVED_MODEL}/{name}" not in described or not re.fullmatch(
+            _SAVED_MODEL_FILES, name
+        ):
+            raise UserError(
+                f"{directory} was not opened: {name!r} is no part of a SavedModel of "
+                "ours. Use a model from where you trust it."
+            )

@@ -11,6 +11,8 @@ from apache_beam.ml.inference.base import ModelHandler
 
 from reviewbeam.components.common.batching import cut_batches
 from reviewbeam.components.common.columns import with_columns
+from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.inference.safe_saved_model import check_saved_model
 
 PAD_ID = 1  # of XLM-R
 
@@ -38,21 +40,44 @@ class SavedModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, LoadedModel
     batching, which knows no lengths, is set to one element a call.
     """
 
-    def __init__(self, saved_model: str, *, batch_tokens: int):
+    def __init__(self, saved_model: str, *, classes: int, batch_tokens: int):
         """Remembers where the model is; workers load it.
 
         Args:
           saved_model: directory with the signature `serving_default`.
+          classes: how many labels the model's metadata names.
           batch_tokens: rows x longest row of one call of the model, at most.
         """
         super().__init__()
         self._saved_model = saved_model
+        self._classes = classes
         self._batch_tokens = batch_tokens
 
     def load_model(self) -> LoadedModel:
-        """Loads the SavedModel; called once per process."""
-        loaded = tf.saved_model.load(self._saved_model)
-        return LoadedModel(loaded, loaded.signatures["serving_default"])
+        """Looks through the SavedModel and loads it; called once per process.
+
+        Raises:
+          UserError: it is damaged, doesn't fit the labels, or could run code.
+        """
+        check_saved_model(self._saved_model, self._classes)
+        try:
+            loaded = tf.saved_model.load(self._saved_model)
+            return LoadedModel(loaded, loaded.signatures["serving_default"])
+        except (
+            AssertionError,
+            AttributeError,
+            KeyError,
+            IndexError,
+            OSError,
+            TypeError,
+            ValueError,
+            tf.errors.OpError,
+        ) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(
+                f"TensorFlow {tf.__version__} can't open {self._saved_model}: "
+                f"{reason[:300]}. Copy the model again."
+            ) from error
 
     def run_inference(
         self,

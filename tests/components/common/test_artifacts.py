@@ -103,7 +103,9 @@ def test_finds_a_file_that_was_tampered_with(artifact, content, message):
     assert f"{directory} is no sound model: {message}" in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["../secret", "deep/../../secret", "ABSOLUTE", "link"])
+@pytest.mark.parametrize(
+    "name", ["../secret", "deep/../../secret", "ABSOLUTE", "link", "a\0b"]
+)
 def test_refuses_a_path_that_leaves_the_folder(artifact, name):
     directory, _ = artifact
     secret = directory.with_name("secret")
@@ -113,6 +115,14 @@ def test_refuses_a_path_that_leaves_the_folder(artifact, name):
     described = {name: {"sha256": file_sha256(secret), "bytes": 1}}
 
     with pytest.raises(UserError, match="leads out of it"):
+        check_files(directory, described, "model")
+
+
+@pytest.mark.parametrize("described", [None, ["one.txt"], {"one.txt": 3}, {"x": {}}])
+def test_a_manifest_describes_files_by_size_and_hash(artifact, described):
+    directory, _ = artifact
+
+    with pytest.raises(UserError, match="manifest.json is not a manifest that"):
         check_files(directory, described, "model")
 
 
@@ -182,6 +192,7 @@ def test_facts_cannot_replace_what_every_manifest_says(tmp_path):
         ("{", "is not a manifest that reviewbeam wrote"),
         ("[]", "is not a manifest that reviewbeam wrote"),
         ("null", "is not a manifest that reviewbeam wrote"),
+        ("[" * 100_000, "is not a manifest that reviewbeam wrote"),
         ('{"name": "webpack"}', "is not a manifest that reviewbeam wrote"),
         ('{"kind": "model", "format": 2}', "'model'.*'dataset' was expected"),
         ('{"kind": "dataset", "format": 1}', "has format 1; this version reads format"),

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reviewbeam.components.common.coders import register_record_batch_coder
+from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.inference.handler import PAD_ID, SavedModelHandler, pad
 
 CLASSES = 3
@@ -51,7 +52,7 @@ def _expected(rows):
 
 
 def _infer(chunk, budget=64, model=None):
-    handler = SavedModelHandler("unused", batch_tokens=budget)
+    handler = SavedModelHandler("unused", classes=CLASSES, batch_tokens=budget)
     (scored,) = handler.run_inference([chunk], model or FakeModel())
     return scored
 
@@ -126,7 +127,7 @@ def test_padding():
 
 
 def test_what_beam_asks_of_a_handler():
-    handler = SavedModelHandler("unused", batch_tokens=8)
+    handler = SavedModelHandler("unused", classes=CLASSES, batch_tokens=8)
     chunk = _chunk([[0, 5, 2]] * 1000)
 
     assert handler.batch_elements_kwargs() == {"min_batch_size": 1, "max_batch_size": 1}
@@ -148,7 +149,8 @@ def test_in_a_pipeline():
         scored = (
             pipeline
             | "Create" >> beam.Create([_chunk(rows) for rows in chunks])
-            | "RunInference" >> RunInference(FakeHandler("unused", batch_tokens=8))
+            | "RunInference"
+            >> RunInference(FakeHandler("unused", classes=CLASSES, batch_tokens=8))
             | "AsLists" >> beam.Map(lambda b: b.column("probabilities").to_pylist())
         )
         assert_that(scored, equal_to([_expected(rows) for rows in chunks]), label="All")
@@ -181,8 +183,14 @@ def saved_model(tmp_path_factory):
     return path
 
 
+def test_a_model_of_other_classes_is_not_run(saved_model):
+    handler = SavedModelHandler(saved_model, classes=3, batch_tokens=8)
+    with pytest.raises(UserError, match="gives 2 probabilities .* names 3 labels"):
+        handler.load_model()
+
+
 def test_runs_a_saved_model(saved_model):
-    handler = SavedModelHandler(saved_model, batch_tokens=8)
+    handler = SavedModelHandler(saved_model, classes=2, batch_tokens=8)
     model = handler.load_model()
     (scored,) = handler.run_inference([_chunk([[0, 2], [0, 5, 2]])], model)
 
