@@ -1,6 +1,7 @@
 """Picks the devices to train on: all GPUs, or the CPU as one or more devices."""
 
 import os
+import resource
 import subprocess
 
 import tensorflow as tf
@@ -106,3 +107,12 @@ def _grow_memory(gpu) -> None:
         tf.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError:  # already in use; then its setting stands
         pass
+
+
+def peak_memory() -> dict[str, int]:
+    """Returns the peaks of memory so far in bytes: of this process, of each GPU."""
+    peaks = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    for device in tf.config.list_logical_devices("GPU"):
+        info = tf.config.experimental.get_memory_info(device.name)
+        peaks[device.name.removeprefix("/device:")] = info["peak"]
+    return peaks

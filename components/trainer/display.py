@@ -40,6 +40,7 @@ class TrainingDisplay:
         self._tokens = 0
         self._cells = 0
         self._seconds = 0.0
+        self._waited = 0.0
         self._last = self._last_line = time.monotonic()
         self._epoch = ""
 
@@ -54,6 +55,16 @@ class TrainingDisplay:
     def tokens_per_second(self) -> float:
         """Real tokens a second so far."""
         return self._tokens / self._seconds if self._seconds else 0.0
+
+    @property
+    def padding_share(self) -> float:
+        """Share of what was computed that was padding."""
+        return 1 - self._tokens / self._cells if self._cells else 0.0
+
+    @property
+    def waiting_share(self) -> float:
+        """Share of the time in which the devices waited for their input."""
+        return self._waited / self._seconds if self._seconds else 0.0
 
     def note(self, text: str) -> None:
         """Prints one line."""
@@ -74,13 +85,14 @@ class TrainingDisplay:
         self._epoch = f"epoch {epoch}/{epochs}"
         self._last = time.monotonic()
 
-    def step(self, loss: float, tokens: int, cells: int) -> None:
+    def step(self, loss: float, tokens: int, cells: int, waited: float) -> None:
         """Counts a step.
 
         Args:
           loss: of the batch.
           tokens: real tokens of the batch.
           cells: tokens with padding.
+          waited: seconds until the batch was there.
         """
         now = time.monotonic()
         self._steps += 1
@@ -88,11 +100,11 @@ class TrainingDisplay:
             self._tokens += tokens
             self._cells += cells
             self._seconds += now - self._last
+            self._waited += waited
         self._last = now
-        padding = 1 - self._tokens / self._cells if self._cells else 0.0
         status = (
             f"loss {loss:.3f}, {self.tokens_per_second:,.0f} tokens/s, "
-            f"{padding:.1%} padding"
+            f"{self.padding_share:.1%} padding"
         )
         self._bar.update(
             self._task, completed=self._steps, description=self._epoch, status=status

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import time
 from collections.abc import Iterable, Iterator
 
 import keras
@@ -158,7 +159,7 @@ class Trainer:
         progress, training = self.progress, self._training
         self._display.begin_epoch(progress.epoch + 1, training.epochs)
         feed = batches(train, plan, first=progress.batch)
-        for group in _groups(feed, training.accumulation):
+        for group, waited in _groups(feed, training.accumulation):
             done = range(progress.batch, progress.batch + len(group))
             # A plain number, and no schedule object: the saved optimizer loads
             # anywhere.
@@ -169,7 +170,7 @@ class Trainer:
             progress.batch += len(group)
             progress.loss += loss * len(rows)
             tokens, cells = plan.tokens[done].sum(), plan.cells[done].sum()
-            self._display.step(loss, int(tokens), int(cells))
+            self._display.step(loss, int(tokens), int(cells), waited)
             board.step(
                 progress.step,
                 loss=loss,
@@ -270,7 +271,10 @@ def _trained(classifier: keras.Model) -> list[keras.Variable]:
     return [*classifier.trainable_variables, *seeds]
 
 
-def _groups(feed: Iterable, size: int) -> Iterator[list]:
+def _groups(feed: Iterable, size: int) -> Iterator[tuple[list, float]]:
+    """Yields the batches of each step, and the seconds that were waited for them."""
     iterator = iter(feed)
+    started = time.monotonic()
     while group := list(itertools.islice(iterator, size)):
-        yield group
+        yield group, time.monotonic() - started
+        started = time.monotonic()

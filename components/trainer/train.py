@@ -3,7 +3,6 @@
 import dataclasses
 import importlib.metadata
 import platform
-import resource
 import shutil
 import time
 from pathlib import Path
@@ -49,7 +48,7 @@ from reviewbeam.components.trainer.calibrate import (
 from reviewbeam.components.trainer.checkpoint import LOGS, Checkpoints
 from reviewbeam.components.trainer.custom import custom_objects
 from reviewbeam.components.trainer.dataset import Dataset, check_trainable, open_dataset
-from reviewbeam.components.trainer.devices import training_strategy
+from reviewbeam.components.trainer.devices import peak_memory, training_strategy
 from reviewbeam.components.trainer.display import TrainingDisplay
 from reviewbeam.components.trainer.export import compare_exports, export_model
 from reviewbeam.components.trainer.fitting import Fitted, fit_classifier
@@ -83,8 +82,8 @@ def train(
     Returns:
       A summary: output, done_before (then nothing was trained), fingerprint,
       core_fingerprint, epochs, best_epoch, validation (loss, accuracy and macro_f1,
-      or None), and of a new model also seconds, tokens_per_second (real tokens),
-      replicas, precision and peak_memory_bytes.
+      or None), and of a new model also what `run.json` has: seconds,
+      tokens_per_second (real tokens), replicas, precision, peak_memory_bytes and more.
 
     Raises:
       UserError: the dataset, the encoder or the output can't be used.
@@ -141,6 +140,8 @@ def _train_into(
     display.note("writing the model")
     facts = {
         "tokens_per_second": round(display.tokens_per_second),
+        "padding_share": round(display.padding_share, 4),
+        "waiting_share": round(display.waiting_share, 4),
         "replicas": strategy.num_replicas_in_sync,
         "precision": fitted.precision,
     }
@@ -170,7 +171,7 @@ def _train_into(
         "without_hf": without_hf,
         "core_fingerprint": metadata.core_fingerprint(),
         "seconds": round(time.monotonic() - started, 1),
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_memory_bytes": peak_memory(),
     }
 
 
