@@ -47,7 +47,7 @@ class Checkpoints:
         Raises:
           UserError: it holds another run's checkpoints, or files of someone else.
         """
-        self.folder = output.absolute().with_name(output.name + ".training")
+        self.folder = _folder(output)
         names = os.listdir(self.folder) if self.folder.is_dir() else []
         if names and _RUN not in names:
             raise UserError(
@@ -142,6 +142,17 @@ class Checkpoints:
                 f"The checkpoint {str(path)!r} can't be used ({error}). Remove "
                 f"{str(self.folder)!r} to train from the beginning."
             ) from None
+
+
+def remove_left_over(output: Path, fingerprint: str) -> None:
+    """Removes the folder of a training that was killed after its model was there."""
+    run = _folder(output) / _RUN
+    if run.is_file() and read_json(run).get("fingerprint") == fingerprint:
+        shutil.rmtree(run.parent)
+
+
+def _folder(output: Path) -> Path:
+    return output.absolute().with_name(output.name + ".training")
 
 
 def _sync(path: Path) -> None:

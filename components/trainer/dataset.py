@@ -134,13 +134,7 @@ def check_trainable(
             f"{where} has no training examples. Prepare more reviews, or with smaller "
             "split.validation and split.test."
         )
-    present = [name for name in dataset.labels.names if train["labels"].get(name)]
-    if len(present) < 2:
-        raise UserError(
-            f"All training examples of {where[4:]} have the label {present[0]!r}; at "
-            f"least two of {listing(dataset.labels.names)} are needed. Prepare reviews "
-            "of the other classes too, or check labels.mapping."
-        )
+    _check_labels(dataset, where)
     metric = config.training.early_stopping_metric
     if metric == "error" and dataset.labels.type != "ordinal":
         raise UserError(
@@ -153,4 +147,24 @@ def check_trainable(
             f"{where} has no validation examples to choose the best epoch by. Prepare "
             "again with a larger split.validation, or set "
             "training.early_stopping_metric=none to keep the last epoch."
+        )
+
+
+def _check_labels(dataset: Dataset, where: str) -> None:
+    """Refuses training labels that nothing can be told apart by."""
+    counts = dataset.splits["train"]["labels"]
+    present = [name for name in dataset.labels.names if counts.get(name)]
+    if dataset.labels.type == "multilabel":
+        rows = dataset.splits["train"]["examples"]
+        if not any(counts[name] < rows for name in present):
+            raise UserError(
+                f"Each training example of {where[4:]} has the same labels: "
+                f"{listing(present)}. Prepare reviews with other labels too, or check "
+                "labels.mapping."
+            )
+    elif len(present) < 2:
+        raise UserError(
+            f"All training examples of {where[4:]} have the label {present[0]!r}; at "
+            f"least two of {listing(dataset.labels.names)} are needed. Prepare reviews "
+            "of the other classes too, or check labels.mapping."
         )

@@ -28,7 +28,11 @@ from reviewbeam.components.common.publishing import (
     staged_output,
 )
 from reviewbeam.components.common.train_config import TrainConfig
-from reviewbeam.components.trainer.checkpoint import LOGS, Checkpoints
+from reviewbeam.components.trainer.checkpoint import (
+    LOGS,
+    Checkpoints,
+    remove_left_over,
+)
 from reviewbeam.components.trainer.dataset import Dataset, check_trainable, open_dataset
 from reviewbeam.components.trainer.devices import peak_memory, training_strategy
 from reviewbeam.components.trainer.display import TrainingDisplay
@@ -84,6 +88,7 @@ def train(
     expected = _fingerprint(config, data, encoder, start)
     output = Path(output)
     if is_done(output, "model", expected, overwrite=overwrite):
+        remove_left_over(output, expected)
         return _summary(output) | {"done_before": True}
     with staged_output(output, "train", overwrite=overwrite) as staging:
         checkpoints = Checkpoints(output, expected, overwrite=overwrite)
