@@ -137,9 +137,9 @@ def check_trainable(
     present = [name for name in dataset.labels.names if train["labels"].get(name)]
     if len(present) < 2:
         raise UserError(
-            f"All training examples of {where[4:]} have the label {present[0]!r}; at "
-            f"least two of {listing(dataset.labels.names)} are needed. Prepare reviews "
-            "of the other classes too, or check labels.mapping."
+            f"{where} has training examples with these labels only: "
+            f"{listing(present)}; at least two of {listing(dataset.labels.names)} are "
+            "needed. Prepare reviews of the others too, or check labels.mapping."
         )
     metric = config.training.early_stopping_metric
     if metric == "error" and dataset.labels.type != "ordinal":
