@@ -88,10 +88,15 @@ def plan_in_order_of_length(lengths: np.ndarray, budget: int) -> BatchPlan:
 
 
 def mates_kept(before: BatchPlan, after: BatchPlan) -> float:
-    """Returns which share of a row's batch mates are its mates an epoch later.
+    """Returns which share of a row's batch mates meets it again, a mean over the rows.
 
     It tells how well an epoch is shuffled: 0 is as well as can be, 1 not at all. Rows
-    that are seen several times in an epoch count by their last batch.
+    that are seen several times in an epoch count by their last batch, rows without
+    mates not at all.
+
+    Args:
+      before: the plan of an epoch.
+      after: that of the next one.
     """
     batch_of = [np.full(plan.rows.max(initial=0) + 1, -1) for plan in (before, after)]
     for places, plan in zip(batch_of, (before, after), strict=True):
@@ -99,10 +104,12 @@ def mates_kept(before: BatchPlan, after: BatchPlan) -> float:
     shared = np.arange(min(map(len, batch_of)))
     pairs = np.stack([places[shared] for places in batch_of])
     pairs = pairs[:, (pairs >= 0).all(axis=0)]
-    _, first = np.unique(pairs[0], return_counts=True)
-    _, both = np.unique(pairs, axis=1, return_counts=True)
-    mates = float((first * (first - 1)).sum())
-    return float((both * (both - 1)).sum()) / mates if mates else 0.0
+    met = np.bincount(pairs[0])
+    again, together = np.unique(pairs, axis=1, return_counts=True)
+    mates = met[again[0]] - 1
+    shares = (together * (together - 1))[mates > 0] / mates[mates > 0]
+    rows = met[met > 1].sum()
+    return float(shares.sum() / rows) if rows else 0.0
 
 
 def _cut(

@@ -14,8 +14,8 @@ ROWS = {"train": make_rows(20, seed=1), "validation": make_rows(5, seed=2)}
 def check(tiny_encoder, make_config, tmp_path):
     """Returns a function that writes a dataset and checks it."""
 
-    def run(splits=ROWS, config=None, **manifest):
-        path = write_dataset(tmp_path / "dataset", tiny_encoder, splits, **manifest)
+    def run(splits=ROWS, config=None, name="dataset", **manifest):
+        path = write_dataset(tmp_path / name, tiny_encoder, splits, **manifest)
         config = config or make_config()
         check_trainable(open_dataset(path), open_encoder(config.encoder), config)
 
@@ -55,6 +55,7 @@ def test_augmented_examples_stand_beside_the_splits(tiny_encoder, tmp_path):
         "neutral": train["neutral"] + 2,
         "positive": train["positive"] + 1,
     }
+    assert dataset.training_examples() == 23
 
 
 def test_no_augmented_examples(tiny_encoder, tmp_path):
@@ -64,6 +65,7 @@ def test_no_augmented_examples(tiny_encoder, tmp_path):
     before = open_dataset(path)
     assert "augmented" not in before.statistics()
     assert before.training_labels() == before.splits["train"]["labels"]
+    assert before.training_examples() == 20
     del manifest["augmented"]  # as in a dataset of an earlier release
     (path / "manifest.json").write_text(json.dumps(manifest))
     assert open_dataset(path) == before
@@ -98,7 +100,7 @@ def test_no_training_examples(check):
 
 def test_one_class_only(check):
     rows = [([0, 5, 2], 2)] * 4
-    with pytest.raises(UserError, match="have the label 'positive'; at least two"):
+    with pytest.raises(UserError, match="labels only: 'positive'; at least two"):
         check({"train": rows, "validation": rows})
 
 
@@ -123,19 +125,45 @@ def test_labels_that_don_t_fit_their_type(check):
         check(labels=labels)
 
 
-@pytest.mark.parametrize(
-    ("type_", "instead"),
-    [
-        ("ordinal", "labels.type=multiclass: the names stay"),
-        ("multilabel", "labels.type=binary once for each name"),
-    ],
-)
-def test_types_of_labels_that_can_t_be_trained_yet(check, type_, instead):
-    labels = {"type": type_, "names": ["negative", "neutral", "positive"]}
+NAMES = ["negative", "neutral", "positive"]
+MULTILABEL = [([0, 5, 2], [0, 2]), ([0, 6, 2], []), ([0, 7, 2], [1])]
+
+
+def test_labels_in_an_order_are_trained_by_their_error(check, make_config):
+    labels = {"type": "ordinal", "names": NAMES}
+    check(labels=labels)
+    check(
+        ROWS, make_config(early_stopping_metric="error"), labels=labels, name="by-error"
+    )
+
+
+@pytest.mark.parametrize("metric", ["macro_f1", "accuracy", "loss", "none"])
+def test_rows_of_several_labels(check, make_config, metric):
+    splits = {"train": MULTILABEL, "validation": MULTILABEL}
+    config = make_config(early_stopping_metric=metric)
+    check(splits, config, label_type="multilabel")
+
+
+@pytest.mark.parametrize("label_type", ["multiclass", "multilabel"])
+def test_only_ordinal_labels_have_an_error(check, make_config, label_type):
+    rows = MULTILABEL if label_type == "multilabel" else ROWS["train"]
+    config = make_config(early_stopping_metric="error")
     with pytest.raises(UserError) as error:
-        check(labels=labels)
-    assert f"{type_!r}; train supports 'binary' and 'multiclass'" in str(error.value)
-    assert instead in str(error.value)
+        check({"train": rows, "validation": rows}, config, label_type=label_type)
+    assert f"are {label_type}. Set macro_f1, accuracy, loss or none" in str(error.value)
+    assert "'error', which ordinal labels have" in str(error.value)
+
+
+def test_one_label_only(check):
+    rows = [([0, 5, 2], [2]), ([0, 6, 2], [])]
+    with pytest.raises(UserError, match="labels only: 'positive'; at least two"):
+        check({"train": rows, "validation": rows}, label_type="multilabel")
+
+
+def test_no_row_has_a_label(check):
+    rows = [([0, 5, 2], []), ([0, 6, 2], [])]
+    with pytest.raises(UserError, match="labels only: none; at least two"):
+        check({"train": rows, "validation": rows}, label_type="multilabel")
 
 
 def test_counts_of_augmented_labels_that_are_not_among_the_names(check):

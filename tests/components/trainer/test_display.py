@@ -25,6 +25,13 @@ def run(display, clock, steps=4):
         display.end_epoch(0.25, ValidationMetrics(0.5, 0.8, 0.75))
 
 
+def lines_of(clock, show):
+    written = io.StringIO()
+    display = TrainingDisplay(Console(file=written, width=200))
+    show(display)
+    return display, written.getvalue().splitlines()
+
+
 def test_lines_where_there_is_no_terminal(clock):
     written = io.StringIO()
     display = TrainingDisplay(Console(file=written, width=200))
@@ -52,3 +59,52 @@ def test_quiet_shows_nothing(clock):
     run(display, clock)
     assert written.getvalue() == ""
     assert display.tokens_per_second == 150
+
+
+def test_steps_of_an_earlier_process_are_done_and_have_taken_no_time(clock):
+    def show(display):
+        with display:
+            display.begin(total_steps=10)
+            display.take_up(6)
+            display.begin_epoch(2, 2)
+            for _ in range(4):
+                clock[0] += 6
+                display.step(0.5, tokens=900, cells=1000)
+
+    display, lines = lines_of(clock, show)
+    assert lines == [
+        "going on from step 6 of 10",
+        "epoch 2/2, step 8/10: loss 0.500, 0 tokens/s, 0.0% padding, 0:00 left",
+        "epoch 2/2, step 10/10: loss 0.500, 150 tokens/s, 10.0% padding, 0:00 left",
+    ]
+    assert display.tokens_per_second == 150  # of the steps of this process
+
+
+def test_time_left_after_taking_up_is_by_the_steps_of_this_process(clock):
+    def show(display):
+        with display:
+            display.begin(total_steps=100)
+            display.take_up(60)
+            display.begin_epoch(2, 2)
+            for _ in range(4):
+                clock[0] += 6
+                display.step(0.5, tokens=900, cells=1000)
+
+    _, lines = lines_of(clock, show)
+    assert lines[-1].endswith(
+        "step 64/100: loss 0.500, 150 tokens/s, 10.0% padding, 3:36 left"
+    )
+
+
+def test_metrics_that_a_task_has(clock):
+    def show(display):
+        display.begin_epoch(1, 3)
+        display.end_epoch(0.25, None)
+        display.end_epoch(0.25, ValidationMetrics(0.5, 0.8, 0.75, error=0.3))
+
+    _, lines = lines_of(clock, show)
+    assert lines == [
+        "epoch 1/3: training loss 0.2500",
+        "epoch 1/3: training loss 0.2500; validation loss 0.5000, accuracy 0.8000, "
+        "macro F1 0.7500, mean absolute error 0.3000",
+    ]

@@ -1,30 +1,40 @@
+import json
+
 import keras
 import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
 
-from reviewbeam.components.common.train_config import TrainingConfig
+from reviewbeam.components.common.train_config import TrainConfig
 from reviewbeam.components.trainer.batches import plan_batches
+from reviewbeam.components.trainer.checkpoint import Checkpoints
 from reviewbeam.components.trainer.display import TrainingDisplay
 from reviewbeam.components.trainer.input import Split
-from reviewbeam.components.trainer.loop import fit, predict_split
-from reviewbeam.components.trainer.metrics import validation_metrics
-from reviewbeam.components.trainer.optimizer import learning_rates
+from reviewbeam.components.trainer.loop import Trainer, predict_split
+from reviewbeam.components.trainer.losses import row_losses
+from reviewbeam.components.trainer.metrics import Task
+from reviewbeam.components.trainer.sampling import epoch_rows
 from reviewbeam.components.trainer.step import make_predict_step
-from tests.components.trainer.datasets import make_rows
+from tests.components.trainer.datasets import make_multilabel_rows, make_rows
 
 WIDTH = 4
 CLASS_WEIGHTS = np.array([0.5, 1.5, 2.0], np.float32)
 
 
-def split_of(rows):
+def split_of(rows, languages=("en",)):
     lengths = [len(token_ids) for token_ids, _ in rows]
+    labels = [label for _, label in rows]
+    if isinstance(labels[0], list):
+        hot = [[float(index in label) for index in range(3)] for label in labels]
+        labels = np.array(hot, np.float32)
+    spoken = [languages[index % len(languages)] for index in range(len(rows))]
     return Split(
         token_ids=np.concatenate([token_ids for token_ids, _ in rows]).astype(np.int32),
         row_splits=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        labels=np.array([label for _, label in rows], np.int32),
+        labels=labels if isinstance(labels, np.ndarray) else np.array(labels, np.int32),
         ids=pa.chunked_array([pa.array([b"x"] * len(rows), pa.large_binary())]),
+        languages=pa.chunked_array([pa.array(spoken, pa.string())]),
     )
 
 
@@ -55,65 +65,252 @@ def features(classifier, split):
     )
 
 
-def test_training_is_the_gradient_descent_that_the_config_says(classifier):
-    train, validation = split_of(make_rows(90, seed=1)), split_of(make_rows(9, seed=2))
-    config = TrainingConfig(
-        epochs=3,
-        batch_tokens=100,
-        learning_rate=0.5,
-        warmup_fraction=0.3,
-        seed=11,
-        early_stopping_metric="none",
-    )
-    optimizer = keras.optimizers.SGD()
-    optimizer.build(classifier.trainable_variables)
-    strategy = tf.distribute.get_strategy()
-    display = TrainingDisplay(quiet=True)
-    outcome = fit(
-        strategy,
-        classifier,
-        optimizer,
-        config,
-        CLASS_WEIGHTS,
-        train,
-        validation,
-        display,
-    )
+@pytest.fixture
+def make_trainer(classifier, tmp_path):
+    """Returns a function that makes a trainer and what it was made from."""
 
-    inputs = features(classifier, train)
+    def make(label_type="multiclass", sampling=None, name="model", **training):
+        settings = {
+            "epochs": 3,
+            "batch_tokens": 100,
+            "learning_rate": 0.5,
+            "warmup_fraction": 0.3,
+            "seed": 11,
+            "early_stopping_metric": "none",
+        }
+        config = TrainConfig.model_validate(
+            {"encoder": "e", "sampling": sampling, "training": settings | training}
+        )
+        head = {"multiclass": "softmax", "multilabel": "sigmoids"}[label_type]
+        losses = row_losses(config.loss, head, CLASS_WEIGHTS)
+        task = Task(label_type, head, 3, losses)
+        optimizer = keras.optimizers.SGD()
+        optimizer.build(classifier.trainable_variables)
+        trainer = Trainer(
+            tf.distribute.get_strategy(),
+            classifier,
+            optimizer,
+            task,
+            config,
+            Checkpoints(tmp_path / name, "fingerprint"),
+            TrainingDisplay(quiet=True),
+        )
+        return trainer, config, task
+
+    return make
+
+
+def scheduled(config, steps):
+    """The learning rates, step by step."""
+    training = config.training
+    warmup, rates = round(steps * training.warmup_fraction), []
+    for step in range(steps):
+        if step < warmup:
+            factor = (step + 1) / warmup
+        else:
+            done = (step - warmup) / (steps - warmup)
+            factor = {
+                "linear": 1 - done,
+                "cosine": 0.5 + 0.5 * np.cos(done * np.pi),
+                "constant": 1.0,
+            }[training.schedule]
+        rates.append(training.learning_rate * factor)
+    return rates
+
+
+def descend(inputs, train, config):
+    """Gradient descent in NumPy: kernel, bias, and loss and steps of each epoch."""
     kernel, bias = np.zeros((WIDTH, 3)), np.zeros(3)
-    plans = [
-        plan_batches(train.lengths, 100, seed=11, epoch=epoch) for epoch in range(3)
-    ]
-    rates = iter(learning_rates(sum(map(len, plans)), 0.5, 0.3))
+    training, multilabel = config.training, train.labels.ndim == 2
+    epochs = []
+    for epoch in range(training.epochs):
+        plan = plan_batches(
+            epoch_rows(train, config.sampling, training.seed, epoch),
+            train.lengths,
+            training.batch_tokens,
+            training.seed,
+            epoch,
+        )
+        batches = list(map(plan.batch, range(len(plan))))
+        size = training.accumulation
+        epochs.append(
+            [
+                np.concatenate(batches[i : i + size])
+                for i in range(0, len(batches), size)
+            ]
+        )
+    rates = iter(scheduled(config, sum(map(len, epochs))))
     losses = []
-    for plan in plans:
-        losses.append(0.0)
-        for rows in map(plan.batch, range(len(plan))):
+    for steps in epochs:
+        total = 0.0
+        for rows in steps:
             logits = inputs[rows] @ kernel + bias
-            probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
             labels = train.labels[rows]
-            own = probabilities[np.arange(len(rows)), labels]
-            losses[-1] += (CLASS_WEIGHTS[labels] * -np.log(own)).sum() / len(train)
-            weights = CLASS_WEIGHTS[labels][:, None] / len(rows)
-            difference = weights * (probabilities - np.eye(3)[labels])
+            if multilabel:
+                shares = 1 / (1 + np.exp(-logits))
+                there = CLASS_WEIGHTS * labels
+                total -= (there * np.log(shares)).mean(axis=1).sum()
+                total -= ((1 - labels) * np.log(1 - shares)).mean(axis=1).sum()
+                slopes = (1 - labels) * shares - there * (1 - shares)
+                difference = slopes / 3 / len(rows)
+            else:
+                shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+                own = shares[np.arange(len(rows)), labels]
+                total -= (CLASS_WEIGHTS[labels] * np.log(own)).sum()
+                weights = CLASS_WEIGHTS[labels][:, None] / len(rows)
+                difference = weights * (shares - np.eye(3)[labels])
             rate = next(rates)
             kernel -= rate * inputs[rows].T @ difference
             bias -= rate * difference.sum(axis=0)
+        losses.append(total / sum(map(len, steps)))
+    return kernel, bias, losses, np.cumsum([len(steps) for steps in epochs])
 
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"schedule": "cosine", "warmup_fraction": 0.0},
+        {"schedule": "constant", "accumulation": 3},
+        {"accumulation": 100},  # more than an epoch has
+        {"label_type": "multilabel"},
+        {"sampling": {"alpha": 0.0}},
+    ],
+    ids=lambda settings: "-".join(map(str, settings)) or "defaults",
+)
+def test_training_is_the_gradient_descent_that_the_config_says(
+    classifier, make_trainer, settings
+):
+    multilabel = settings.get("label_type") == "multilabel"
+    make = make_multilabel_rows if multilabel else make_rows
+    train = split_of(make(90, seed=1), languages=("en", "en", "en", "de"))
+    validation = split_of(make(9, seed=2))
+    trainer, config, task = make_trainer(**settings)
+    progress = trainer.fit(train, validation)
+
+    inputs = features(classifier, train)
+    kernel, bias, losses, steps = descend(inputs, train, config)
     layer = classifier.get_layer("logits")
     np.testing.assert_allclose(layer.kernel, kernel, atol=1e-5)
     np.testing.assert_allclose(layer.bias, bias, atol=1e-5)
-    found = [epoch["training"]["loss"] for epoch in outcome.history]
+    found = [epoch["training"]["loss"] for epoch in progress.history]
     np.testing.assert_allclose(found, losses, rtol=1e-5)
-    assert [epoch["steps"] for epoch in outcome.history] == np.cumsum(
-        [len(plan) for plan in plans]
-    ).tolist()
+    assert [epoch["steps"] for epoch in progress.history] == steps.tolist()
+    rates = scheduled(config, steps[-1])
+    found = [epoch["learning_rate"] for epoch in progress.history]
+    np.testing.assert_allclose(found, [rates[step - 1] for step in steps], rtol=1e-6)
     logits = features(classifier, validation) @ kernel + bias
-    expected = validation_metrics(logits, validation.labels, CLASS_WEIGHTS)
-    assert outcome.best_epoch == 3  # without early stopping, the last
-    assert outcome.metrics.loss == pytest.approx(expected.loss, rel=1e-5)
-    assert outcome.metrics.accuracy == expected.accuracy
+    expected = task.metrics(logits.astype(np.float32), validation.labels)
+    assert progress.best_epoch == config.training.epochs  # not stopped: the last
+    assert progress.best.loss == pytest.approx(expected.loss, rel=1e-5)
+    assert progress.best.accuracy == expected.accuracy
+    assert progress.finished
+
+
+def test_without_validation_the_last_epoch_is_kept(classifier, make_trainer):
+    train = split_of(make_rows(30, seed=1))
+    trainer, config, _ = make_trainer(epochs=2)
+    progress = trainer.fit(train, train_without_rows())
+    kernel, _, _, _ = descend(features(classifier, train), train, config)
+    layer = classifier.get_layer("logits")
+    np.testing.assert_allclose(layer.kernel, kernel, atol=1e-5)
+    assert progress.best is None
+    assert [epoch["validation"] for epoch in progress.history] == [None, None]
+
+
+def train_without_rows():
+    return Split(
+        np.zeros(0, np.int32),
+        np.zeros(1, np.int64),
+        np.zeros(0, np.int32),
+        pa.chunked_array([], pa.large_binary()),
+        pa.chunked_array([], pa.string()),
+    )
+
+
+def test_the_best_epoch_s_weights_and_optimizer_are_kept(classifier, make_trainer):
+    # Nothing is learned from the second epoch on but noise: the rate is far too high.
+    rows = make_rows(60, seed=1)
+    random = np.random.default_rng(0)
+    noise = split_of([(ids, int(random.integers(3))) for ids, _ in rows])
+    settings = {
+        "epochs": 9,
+        "patience": 2,
+        "learning_rate": 2.0,
+        "schedule": "constant",
+        "warmup_fraction": 0.0,
+        "early_stopping_metric": "loss",
+    }
+    trainer, config, task = make_trainer(**settings)
+    validation = split_of(make_rows(60, seed=2))
+    progress = trainer.fit(noise, validation)
+    losses = [epoch["validation"]["loss"] for epoch in progress.history]
+    best = int(np.argmin(losses)) + 1
+    assert progress.best_epoch == best
+    assert len(losses) == min(best + 2, 9) < 9
+    limited = config.training.model_copy(update={"epochs": best})
+    kernel, bias, _, steps = descend(
+        features(classifier, noise),
+        noise,
+        config.model_copy(update={"training": limited}),
+    )
+    layer = classifier.get_layer("logits")
+    np.testing.assert_allclose(layer.kernel, kernel, atol=1e-4)
+    np.testing.assert_allclose(layer.bias, bias, atol=1e-4)
+    assert int(trainer._optimizer.iterations.numpy()) == steps[-1]
+    logits = features(classifier, validation) @ kernel + bias
+    found = task.metrics(logits.astype(np.float32), validation.labels)
+    assert found.loss == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_checkpoints_come_every_so_many_steps_and_at_the_end_of_an_epoch(
+    make_trainer, monkeypatch
+):
+    saved = []
+    save = Checkpoints.save
+
+    def spy(self, state, variables):
+        saved.append((state["step"], state["epoch"], state["batch"]))
+        save(self, state, variables)
+
+    monkeypatch.setattr(Checkpoints, "save", spy)
+    train = split_of(make_rows(90, seed=1))
+    trainer, config, _ = make_trainer(epochs=2, checkpoint_steps=4)
+    trainer.fit(train, train_without_rows())
+    of_epoch = [epoch["steps"] for epoch in trainer.progress.history]
+    assert of_epoch[0] > 8
+    expected = [(s, 0, s) for s in range(4, of_epoch[0], 4)]
+    expected += [(of_epoch[0], 1, 0)]
+    first = of_epoch[0]
+    expected += [(s, 1, s - first) for s in range(first + 1, of_epoch[1]) if s % 4 == 0]
+    expected += [(of_epoch[1], 2, 0)]
+    assert saved == expected
+    # What is kept can be read by whoever takes the training up.
+    state = json.loads(
+        (
+            trainer._checkpoints.folder / f"checkpoint-{of_epoch[1]}/state.json"
+        ).read_text()
+    )
+    assert state["finished"] and state["epoch"] == 2
+
+
+def test_a_training_tells_how_it_is_shuffled(make_trainer):
+    train = split_of(make_rows(300, seed=1))
+    trainer, config, _ = make_trainer(epochs=2)
+    notes = []
+    trainer._display.note = notes.append
+    trainer.fit(train, train_without_rows())
+    plans = [
+        plan_batches(np.arange(300), train.lengths, 100, 11, epoch) for epoch in (0, 1)
+    ]
+    lengths = {
+        int(train.lengths[plans[0].batch(i)].max()) for i in range(len(plans[0]))
+    }
+    assert notes[0].startswith(
+        f"{len(plans[0])} batches an epoch, of {len(lengths)} lengths, "
+        f"{plans[0].padding_share:.1%} padding; "
+    )
+    assert "of a row's batch mates are so again an epoch later" in notes[0]
 
 
 def test_predictions_come_in_the_order_of_the_rows(classifier):
