@@ -43,7 +43,7 @@ _SAVED_MODEL_FILES = (
     r"(saved_model|fingerprint)\.pb"
     r"|variables/variables\.(index|data-[0-9]{5}-of-[0-9]{5})"
 )
-_NEEDED = {METADATA, VOCABULARY, KERAS_FILE, f"{SAVED_MODEL}/saved_model.pb"}
+_NEEDED = {METADATA, VOCABULARY, f"{SAVED_MODEL}/saved_model.pb"}
 
 
 class ModelMetadata(Config):

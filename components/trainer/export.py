@@ -25,7 +25,6 @@ TOLERANCE = 1e-5  # between the probabilities of two forms of one model
 _COMPARED_ROWS = 500
 _COMPARED_TOKENS = 65_536  # for long texts: a minute on two cores for 12 layers of 384
 _BATCH_TOKENS = 2048
-_INPUT = tf.TensorSpec([None, None], tf.int32)
 
 
 class ServingModule(tf.Module):
@@ -38,14 +37,17 @@ class ServingModule(tf.Module):
         super().__init__(name="review_classifier")
         self.weights = [variable.value for variable in classifier.weights]
 
+        # One argument that is a dict: so `keras.layers.TFSMLayer` can call it. The
+        # signature of the SavedModel has the two tensors by their names.
         @tf.function(
             input_signature=[
-                tf.TensorSpec(_INPUT.shape, _INPUT.dtype, TOKEN_IDS),
-                tf.TensorSpec(_INPUT.shape, _INPUT.dtype, PADDING_MASK),
+                {
+                    name: tf.TensorSpec([None, None], tf.int32, name)
+                    for name in (TOKEN_IDS, PADDING_MASK)
+                }
             ]
         )
-        def serve(token_ids, padding_mask):
-            inputs = {TOKEN_IDS: token_ids, PADDING_MASK: padding_mask}
+        def serve(inputs):
             return {"probabilities": classifier(inputs, training=False)}
 
         self.serve = serve

@@ -135,7 +135,7 @@ def _data(metadata) -> str:
         (
             [name, found.get("examples", ""), found.get("tokens", "")]
             for name, found in statistics.items()
-            if "examples" in found
+            if name != "predictions"
         ),
     )
     names = metadata.labels.names

@@ -23,6 +23,7 @@ STATISTICS = {
         },
     },
     "validation": {"examples": 50, "tokens": 1000},
+    "predictions": None,
 }
 METRICS = {"loss": 0.5, "accuracy": 0.81234, "macro_f1": 0.7, "error": None}
 BY_LANGUAGE = {
