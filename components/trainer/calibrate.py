@@ -25,7 +25,7 @@ _LEAST_ROWS = 100  # of validation; with fewer, nothing is fitted
 _LEAST_LANGUAGE_ROWS = 50  # with fewer, a language is as all rows are
 _FULL_LANGUAGE_ROWS = 500  # from there on it is fitted on its own rows alone
 _TEMPERATURES = (0.05, 20.0)
-_HALVINGS = 45  # of the range of logarithms: to 2e-13
+_HALVINGS = 30  # of the range of logarithms: to 6e-9
 
 
 def fit_calibration(

@@ -13,6 +13,7 @@ from reviewbeam.components.common.artifacts import (
     write_manifest,
 )
 from reviewbeam.components.common.model_directory import (
+    KERAS_FILE,
     METADATA,
     SAVED_MODEL,
     VOCABULARY,
@@ -81,6 +82,7 @@ def write_model(directory: Path, dataset: Path, encoder: Path, calibration) -> P
         }
     )
     write_json(directory / METADATA, metadata.model_dump(mode="json"))
+    (directory / KERAS_FILE).write_bytes(b"none: these jobs don't open it")
     write_manifest(
         directory,
         "model",
