@@ -100,6 +100,17 @@ def check_config(
         ) from None
 
 
+def dotted_keys(config_type: type[Config]) -> dict[str, Any]:
+    """Returns the annotation of every key, those of sections as in `a.b`."""
+    found = {}
+    for name, field in config_type.model_fields.items():
+        found[name] = field.annotation
+        section = _config_in(field.annotation)
+        if hasattr(section, "model_fields"):
+            found |= {f"{name}.{key}": a for key, a in dotted_keys(section).items()}
+    return found
+
+
 def _apply_override(data: dict[str, Any], override: str) -> None:
     key, separator, value = override.partition("=")
     if not separator or not key:
