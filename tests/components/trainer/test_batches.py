@@ -154,9 +154,7 @@ def counted_mates_kept(before, after):
     shares = []
     for one in shared:
         mates = [
-            other
-            for other in shared - {one}
-            if batch_of[0][one] == batch_of[0][other]
+            other for other in shared - {one} if batch_of[0][one] == batch_of[0][other]
         ]
         kept = [batch_of[1][one] == batch_of[1][other] for other in mates]
         if kept:
