@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from reviewbeam.components.common.calibration import calibrated
 from reviewbeam.components.common.errors import ReviewbeamError, UserError
 from reviewbeam.components.common.model_directory import open_model
+from reviewbeam.components.common.train_config import LossConfig
 from reviewbeam.components.trainer import export
+from reviewbeam.components.trainer.calibrate import fit_calibration
 from reviewbeam.components.trainer.dataset import open_dataset
 from reviewbeam.components.trainer.input import read_split
-from reviewbeam.components.trainer.metrics import validation_metrics
+from reviewbeam.components.trainer.losses import row_losses
+from reviewbeam.components.trainer.metrics import Task
 from tests.components.trainer.datasets import make_rows, write_dataset
 
 # What users run: nothing of this project is imported.
@@ -81,12 +85,10 @@ def serve(directory, token_ids):
     return outputs["probabilities"].numpy()
 
 
-def served_metrics(model_directory, dataset, weights):
-    """Metrics of the validation split by the published SavedModel, row by row."""
+def served(model_directory, dataset):
+    """Probabilities of the validation split by the published SavedModel, and it."""
     data = open_dataset(dataset)
-    split = read_split(
-        dataset, "validation", data.splits["validation"], data.labels.names
-    )
+    split = read_split(dataset, "validation", data.splits["validation"], data.labels)
     rows = [
         split.token_ids[start:end][None]
         for start, end in zip(split.row_splits, split.row_splits[1:], strict=False)
@@ -96,8 +98,16 @@ def served_metrics(model_directory, dataset, weights):
         np.pad(row, ((0, 0), (0, longest - row.size)), constant_values=1)
         for row in rows
     ]
-    probabilities = serve(model_directory, np.concatenate(padded))
-    return validation_metrics(np.log(probabilities), split.labels, np.array(weights))
+    return serve(model_directory, np.concatenate(padded)), split
+
+
+def served_metrics(model_directory, dataset, weights):
+    """Metrics of the validation split by the published SavedModel, row by row."""
+    probabilities, split = served(model_directory, dataset)
+    weights = np.array(weights, np.float32)
+    losses = row_losses(LossConfig(), "softmax", weights)
+    task = Task("multiclass", "softmax", probabilities.shape[1], losses)
+    return task.metrics(np.log(probabilities), split.labels)
 
 
 def test_a_model_is_published_whole(model, dataset):
