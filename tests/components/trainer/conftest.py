@@ -25,13 +25,14 @@ def make_config(tiny_encoder):
 
 @pytest.fixture(scope="session")
 def dataset(tiny_encoder, tmp_path_factory):
-    """Path of a dataset of three classes: 400 training and 80 validation examples."""
+    """Path of a dataset of three classes: 400 training and 120 validation examples."""
     from tests.components.trainer.datasets import make_rows, write_dataset
 
     return write_dataset(
         tmp_path_factory.mktemp("dataset") / "three",
         tiny_encoder,
-        {"train": make_rows(400, seed=1), "validation": make_rows(80, seed=2)},
+        {"train": make_rows(400, seed=1), "validation": make_rows(120, seed=2)},
+        languages=("en", "de", ""),
     )
 
 

@@ -21,7 +21,7 @@ def run(display, clock, steps=4):
         display.begin_epoch(1, 2)
         for _ in range(steps):
             clock[0] += 6
-            display.step(0.5, tokens=900, cells=1000)
+            display.step(0.5, tokens=900, cells=1000, waited=1.5)
         display.end_epoch(0.25, ValidationMetrics(0.5, 0.8, 0.75))
 
 
@@ -43,6 +43,13 @@ def test_lines_where_there_is_no_terminal(clock):
         "macro F1 0.7500",
     ]
     assert display.tokens_per_second == 150
+    assert display.padding_share == pytest.approx(0.1)
+    assert display.waiting_share == 0.25  # without the steps that warm up
+
+
+def test_shares_of_nothing():
+    display = TrainingDisplay(quiet=True)
+    assert display.padding_share == display.waiting_share == 0
 
 
 def test_a_live_line_on_a_terminal(clock):
@@ -69,7 +76,7 @@ def test_steps_of_an_earlier_process_are_done_and_have_taken_no_time(clock):
             display.begin_epoch(2, 2)
             for _ in range(4):
                 clock[0] += 6
-                display.step(0.5, tokens=900, cells=1000)
+                display.step(0.5, tokens=900, cells=1000, waited=1.5)
 
     display, lines = lines_of(clock, show)
     assert lines == [
@@ -88,7 +95,7 @@ def test_time_left_after_taking_up_is_by_the_steps_of_this_process(clock):
             display.begin_epoch(2, 2)
             for _ in range(4):
                 clock[0] += 6
-                display.step(0.5, tokens=900, cells=1000)
+                display.step(0.5, tokens=900, cells=1000, waited=1.5)
 
     _, lines = lines_of(clock, show)
     assert lines[-1].endswith(

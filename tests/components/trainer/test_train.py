@@ -1,22 +1,33 @@
+import dataclasses
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from rich.console import Console
 
-from reviewbeam.components.common.calibration import calibrated
+from reviewbeam.components.common.encoder_directory import open_encoder
 from reviewbeam.components.common.errors import ReviewbeamError, UserError
 from reviewbeam.components.common.model_directory import open_model
 from reviewbeam.components.common.train_config import LossConfig
 from reviewbeam.components.trainer import export
-from reviewbeam.components.trainer.calibrate import fit_calibration
+from reviewbeam.components.trainer.calibrate import (
+    calibration_report,
+    fit_calibration,
+)
+from reviewbeam.components.trainer.checkpoint import Checkpoints
 from reviewbeam.components.trainer.dataset import open_dataset
+from reviewbeam.components.trainer.display import TrainingDisplay
+from reviewbeam.components.trainer.fitting import fit_classifier
 from reviewbeam.components.trainer.input import read_split
 from reviewbeam.components.trainer.losses import row_losses
 from reviewbeam.components.trainer.metrics import Task
+from reviewbeam.components.trainer.model import weights_sha256
+from reviewbeam.components.trainer.train import train
 from tests.components.trainer.datasets import make_rows, write_dataset
 
 # What users run: nothing of this project is imported.
@@ -116,7 +127,10 @@ def test_a_model_is_published_whole(model, dataset):
     manifest = json.loads((output / "manifest.json").read_text())
     assert opened.core_fingerprint == summary["core_fingerprint"]
     assert manifest["core_fingerprint"] == summary["core_fingerprint"]
-    assert set(manifest["files"]) == {
+    logs = {name for name in manifest["files"] if name.startswith("logs/")}
+    assert [Path(name).suffix for name in logs] == [".v2"]
+    assert manifest["files"].keys() - logs == {
+        "README.md",
         "history.json",
         "model.json",
         "model.keras",
@@ -130,12 +144,37 @@ def test_a_model_is_published_whole(model, dataset):
     metadata = opened.metadata
     assert metadata.labels.names == ("negative", "neutral", "positive")
     assert metadata.text.max_tokens == 64
-    assert metadata.calibration.temperature == 1.0
+    assert metadata.initial_model is None
     assert metadata.dataset_fingerprint == open_dataset(dataset).fingerprint
     assert metadata.training_statistics["train"]["examples"] == 400
     run = json.loads((output / "run.json").read_text())
     assert run["dataset"] == str(dataset)
     assert run["tokens_per_second"] > 0
+    # Of the training only the model is left.
+    assert sorted(path.name for path in output.parent.iterdir()) == [output.name]
+
+
+def test_the_calibration_is_what_validation_says_of_the_published_model(model, dataset):
+    output, _ = model
+    probabilities, split = served(output, dataset)
+    codes, names = split.language_codes()
+    languages = [names[code] for code in codes]
+    assert None in languages
+    expected = fit_calibration(probabilities, split.labels, languages, "multiclass")
+    metadata = open_model(str(output)).metadata
+    found = metadata.calibration
+    assert found.rows == 120
+    assert found.temperature == pytest.approx(expected.temperature, rel=1e-3)
+    assert found.temperature != 1
+    assert found.languages.keys() == expected.languages.keys()
+    predictions = metadata.training_statistics["predictions"]
+    assert (
+        predictions["calibration"]
+        == calibration_report(
+            probabilities, split.labels, languages, "multiclass", found
+        )
+        | predictions["calibration"]
+    )
 
 
 def test_history_and_summary_tell_what_the_published_model_does(model, dataset):
@@ -151,6 +190,11 @@ def test_history_and_summary_tell_what_the_published_model_does(model, dataset):
     assert metrics.macro_f1 == pytest.approx(summary["validation"]["macro_f1"])
     assert metrics.loss == pytest.approx(summary["validation"]["loss"], rel=1e-4)
     assert metrics.accuracy > 0.7  # it has learned: half are of the largest class
+    assert history["seen"] == [
+        {"language": language, "rows": rows, "seen": rows}
+        for language, rows in [("en", 134), ("de", 133), (None, 133)]
+    ]
+    assert "against_initial" not in history
     rates = [epoch["learning_rate"] for epoch in history["epochs"]]
     steps = history["epochs"][-1]["steps"]
     assert rates[1] == pytest.approx(1e-2 / (steps - round(steps * 0.1)))
@@ -313,11 +357,13 @@ def test_files_that_disagree_are_not_published(
         classifier.save(directory / "model.keras")
 
     monkeypatch.setattr(
-        "reviewbeam.components.trainer.train.export_model", write_another_keras_file
+        "reviewbeam.components.trainer.writing.export_model", write_another_keras_file
     )
+    config = make_config(model={"freeze_layers": 2}, epochs=1)
     with pytest.raises(ReviewbeamError, match="differ by up to 0.000"):
-        train_quietly(make_config(epochs=1), binary_dataset, tmp_path / "model")
-    assert list(tmp_path.iterdir()) == []
+        train_quietly(config, binary_dataset, tmp_path / "model")
+    # No model; the finished training is kept, and is not to be done again.
+    assert [path.name for path in tmp_path.iterdir()] == ["model.training"]
 
 
 def test_augmented_examples_are_trained_on_with_the_others(
@@ -326,44 +372,98 @@ def test_augmented_examples_are_trained_on_with_the_others(
     # The same rows, once all in the train split, once some of them augmented.
     rows, validation = make_rows(90, seed=1), make_rows(20, seed=2)
     splits = {"train": rows[:60], "augmented": rows[60:], "validation": validation}
-    config = make_config(epochs=1, class_weights="balanced")
+    model = {"freeze_layers": 1}
+    config = make_config(model=model, epochs=1, class_weights="balanced")
     divided = write_dataset(tmp_path / "divided", tiny_encoder, splits, shards=2)
     train_quietly(config, divided, tmp_path / "model")
-    whole = write_dataset(
-        tmp_path / "whole",
-        tiny_encoder,
-        {"train": rows, "validation": validation},
-        shards=2,
-    )
-    train_quietly(config, whole, tmp_path / "of-whole")
-    found, expected = (
-        open_model(str(tmp_path / name)).metadata for name in ("model", "of-whole")
+    found = open_model(str(tmp_path / "model")).metadata
+    splits = {"train": rows, "validation": validation}
+    whole = write_dataset(tmp_path / "whole", tiny_encoder, splits, shards=2)
+    expected = fit_classifier(
+        config,
+        open_dataset(whole),
+        open_encoder(str(tiny_encoder)),
+        tf.distribute.get_strategy(),
+        Checkpoints(tmp_path / "of-whole", "fingerprint"),
+        TrainingDisplay(quiet=True),
     )
     # Both shards hold the rows in the same order, so batches and weights are equal.
-    assert found.weights_sha256 == expected.weights_sha256
-    assert found.class_weights == expected.class_weights
+    assert found.weights_sha256 == weights_sha256(expected.classifier)
+    assert found.class_weights == tuple(expected.class_weights.tolist())
     statistics = found.training_statistics
     assert statistics["train"]["examples"] == 60
     assert statistics["augmented"]["examples"] == 30
     assert statistics["validation"]["examples"] == 20
-    assert "augmented" not in expected.training_statistics
 
 
 def test_a_class_without_training_examples_is_told(
     make_config, tiny_encoder, tmp_path, capsys
 ):
-    from rich.console import Console
-
-    from reviewbeam.components.trainer.display import TrainingDisplay
-    from reviewbeam.components.trainer.train import train
-
     rows = [row for row in make_rows(40, seed=1) if row[1] != 1]
     splits = {"train": rows}
     dataset = write_dataset(tmp_path / "dataset", tiny_encoder, splits)
-    config = make_config(epochs=1, early_stopping_metric="none")
+    model = {"freeze_layers": 2}
+    config = make_config(model=model, epochs=1, early_stopping_metric="none")
     display = TrainingDisplay(Console(stderr=True))
     summary = train(config, dataset, tmp_path / "model", display=display)
     assert summary["validation"] is None
     lines = capsys.readouterr().err.splitlines()
     assert "no training example has the label 'neutral'" in lines[0]
     assert any(line.startswith("epoch 1/1: training loss ") for line in lines)
+
+
+def test_training_begins_with_an_earlier_model(
+    model, make_config, dataset, train_quietly, tmp_path
+):
+    earlier, before = model
+    # Hardly a step is made, so that what was begun with is what comes out.
+    config = make_config(epochs=1, learning_rate=1e-9)
+    summary = train_quietly(config, dataset, tmp_path / "model", initial=earlier)
+    assert summary["fingerprint"] != before["fingerprint"]
+    metadata = open_model(str(tmp_path / "model")).metadata
+    assert metadata.initial_model == before["core_fingerprint"]
+    left, right = (
+        keras.models.load_model(directory / "model.keras")
+        for directory in (earlier, tmp_path / "model")
+    )
+    for one, other in zip(left.weights, right.weights, strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-6)
+    # The optimizer begins anew.
+    history = json.loads((tmp_path / "model" / "history.json").read_text())
+    steps = history["epochs"][0]["steps"]
+    assert int(right.optimizer.iterations.numpy()) == steps
+    assert summary["validation"] == pytest.approx(before["validation"], rel=1e-4)
+
+    compared = history["against_initial"]
+    assert [entry["language"] for entry in compared] == ["en", "de", None]
+    assert [entry["rows"] for entry in compared] == [40, 40, 40]
+    for entry in compared:
+        assert entry["before"] == entry["after"]
+        assert entry["before"].keys() == {"accuracy", "macro_f1", "error"}
+    correct = sum(e["rows"] * e["before"]["accuracy"] for e in compared)
+    assert correct / 120 == pytest.approx(before["validation"]["accuracy"])
+
+
+def test_a_model_of_another_vocabulary_can_t_be_begun_with(
+    model, make_config, dataset, train_quietly, tmp_path, monkeypatch
+):
+    opened = open_model(str(model[0]))
+    other = opened.metadata.model_copy(update={"vocabulary_sha256": "0" * 64})
+    monkeypatch.setattr(
+        "reviewbeam.components.trainer.train.open_model",
+        lambda path: dataclasses.replace(opened, metadata=other),
+    )
+    with pytest.raises(UserError, match="another vocabulary than the dataset"):
+        train_quietly(make_config(), dataset, tmp_path / "model", initial=model[0])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_model_can_t_be_begun_with(
+    make_config, dataset, train_quietly, tmp_path
+):
+    with pytest.raises(UserError, match="not a finished model"):
+        train_quietly(
+            make_config(), dataset, tmp_path / "model", initial=dataset.parent
+        )
+    with pytest.raises(UserError, match="'dataset'; 'model' was expected"):
+        train_quietly(make_config(), dataset, tmp_path / "model", initial=dataset)
