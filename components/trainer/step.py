@@ -98,7 +98,7 @@ class TrainStep:
         parts = [self._accumulate(batch, rows, scale) for batch in batches]
         loss = math.fsum(float(loss) for loss, _ in parts)
         finite = all(bool(finite) for _, finite in parts)
-        self._apply(scale, tf.constant(finite))
+        self._apply(scale, finite)
         if self._float16:
             self._adapt_scale(finite)
         elif not finite:
@@ -137,6 +137,7 @@ class TrainStep:
 
     def _apply_accumulated(self, scale, update):
         def replica_step():
+            # Not a tensor: several devices can't meet inside of a condition.
             if update:
                 gradients = [a.read_value() / scale for a in self._accumulators]
                 self._optimizer.apply(gradients, self._variables)
