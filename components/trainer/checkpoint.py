@@ -12,7 +12,7 @@ A folder appears by a rename when it is whole; the one before is removed after t
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,43 @@ _CHECKPOINT = "checkpoint-"
 _BEST = "best-"
 
 
+def open_working_folder(
+    folder: Path,
+    fingerprint: str,
+    left: Callable[[], str | None],
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Makes the folder of an unfinished job, or takes the one that is there.
+
+    Args:
+      folder: its place.
+      fingerprint: of the job; a folder of another one is cleared.
+      left: tells what would be lost by that, as in "a checkpoint of a training";
+        None: nothing.
+      overwrite: clear it all the same.
+
+    Raises:
+      UserError: something would be lost, or it holds files of someone else.
+    """
+    names = os.listdir(folder) if folder.is_dir() else []
+    if names and _RUN not in names:
+        raise UserError(
+            f"{str(folder)!r} is needed for checkpoints and holds files that "
+            "reviewbeam did not write. Move them, or choose another --output."
+        )
+    if names and read_json(folder / _RUN)["fingerprint"] != fingerprint:
+        if (lost := left()) and not overwrite:
+            raise UserError(
+                f"{str(folder)!r} holds {lost} with another config, dataset or "
+                "encoder. Run the command it was started with to go on there, or add "
+                "--overwrite to discard it."
+            )
+        shutil.rmtree(folder)
+    make_folder(folder)
+    write_json(folder / _RUN, {"fingerprint": fingerprint})
+
+
 class Checkpoints:
     """The folder beside an output where its training keeps its state."""
 
@@ -48,23 +85,7 @@ class Checkpoints:
           UserError: it holds another run's checkpoints, or files of someone else.
         """
         self.folder = _folder(output)
-        names = os.listdir(self.folder) if self.folder.is_dir() else []
-        if names and _RUN not in names:
-            raise UserError(
-                f"{str(self.folder)!r} is needed for checkpoints and holds files that "
-                "reviewbeam did not write. Move them, or choose another --output."
-            )
-        if names and read_json(self.folder / _RUN)["fingerprint"] != fingerprint:
-            if self._newest() and not overwrite:
-                raise UserError(
-                    f"{str(self.folder)!r} holds a checkpoint ({self._newest().name}) "
-                    "of a training with another config, dataset or encoder. Run the "
-                    "command it was started with to go on there, or add --overwrite "
-                    "to discard it."
-                )
-            shutil.rmtree(self.folder)
-        make_folder(self.folder)
-        write_json(self.folder / _RUN, {"fingerprint": fingerprint})
+        open_working_folder(self.folder, fingerprint, self._left, overwrite=overwrite)
 
     def state(self) -> dict[str, Any] | None:
         """Returns what the newest checkpoint says of the run; None: there is none."""
@@ -106,6 +127,10 @@ class Checkpoints:
         """Removes the folder, when the model is published or can't be."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _left(self) -> str | None:
+        newest = self._newest()
+        return newest and f"a checkpoint ({newest.name}) of a training"
+
     def _newest(self) -> Path | None:
         found = [
             path
@@ -146,9 +171,14 @@ class Checkpoints:
 
 def remove_left_over(output: Path, fingerprint: str) -> None:
     """Removes the folder of a training that was killed after its model was there."""
-    run = _folder(output) / _RUN
+    remove_working_folder(_folder(output), fingerprint)
+
+
+def remove_working_folder(folder: Path, fingerprint: str) -> None:
+    """Removes what `open_working_folder` made, if it is of the same job."""
+    run = folder / _RUN
     if run.is_file() and read_json(run).get("fingerprint") == fingerprint:
-        shutil.rmtree(run.parent)
+        shutil.rmtree(folder)
 
 
 def _folder(output: Path) -> Path:

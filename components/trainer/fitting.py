@@ -79,6 +79,7 @@ def fit_classifier(
     checkpoints: Checkpoints,
     display: TrainingDisplay,
     initial: ModelDirectory | None = None,
+    splits: dict[str, Split] | None = None,
 ) -> Fitted:
     """Trains a classifier, from its newest checkpoint where there is one.
 
@@ -90,6 +91,7 @@ def fit_classifier(
       checkpoints: where the state is kept.
       display: what a person sees.
       initial: an earlier model to begin with.
+      splits: of `read_splits`, where they are read already.
 
     Raises:
       UserError, ReviewbeamError, StoppedError: see `Trainer.fit`.
@@ -98,7 +100,7 @@ def fit_classifier(
     if config.training.deterministic:
         tf.config.experimental.enable_op_determinism()
     precision = resolve_precision(config.training, strategy.num_replicas_in_sync)
-    splits = _splits(data)
+    splits = splits or read_splits(data)
     weights = _class_weights(config, data, display)
     kind = head_kind(data.labels, config.model)
     losses = row_losses(config.loss, kind, weights)
@@ -151,6 +153,22 @@ def fit_classifier(
     )
 
 
+def read_splits(data: Dataset) -> dict[str, Split]:
+    """Reads `train`, with the augmented rows, and `validation` into memory.
+
+    Raises:
+      UserError: a file isn't what the manifest says.
+    """
+    splits = {
+        name: read_split(data.path, name, data.splits[name], data.labels)
+        for name in ("train", "validation")
+    }
+    if data.augmented:
+        extra = read_split(data.path, "augmented", data.augmented, data.labels)
+        splits["train"] = concatenate([splits["train"], extra])
+    return splits
+
+
 def plain_copy(
     classifier: keras.Model,
     optimizer: keras.optimizers.Optimizer,
@@ -178,17 +196,6 @@ def plain_copy(
         loss=keras_loss(config.loss, kind),
     )
     return copy
-
-
-def _splits(data: Dataset) -> dict[str, Split]:
-    splits = {
-        name: read_split(data.path, name, data.splits[name], data.labels)
-        for name in ("train", "validation")
-    }
-    if data.augmented:
-        extra = read_split(data.path, "augmented", data.augmented, data.labels)
-        splits["train"] = concatenate([splits["train"], extra])
-    return splits
 
 
 def _class_weights(config, data: Dataset, display: TrainingDisplay) -> np.ndarray:

@@ -49,6 +49,12 @@ class Trial:
         del described["point"]
         return described
 
+    @classmethod
+    def of_public(cls, described: dict[str, Any]) -> "Trial":
+        """Rebuilds it from `trials.json`."""
+        facts = {key: value for key, value in described.items() if key != "status"}
+        return cls(point={}, **facts)
+
 
 def ranked(trials: Sequence[Trial], objective: str) -> list[Trial]:
     """Returns the trials, best first, of equals the first, those that failed last."""
@@ -66,7 +72,8 @@ def trials_table(trials: Sequence[Trial], objective: str) -> list[list[str]]:
     others = [
         name
         for name in _METRICS
-        if name != objective and any((t.metrics or {}).get(name) for t in trials)
+        if name != objective
+        and any((t.metrics or {}).get(name) is not None for t in trials)
     ]
     keys = list(trials[0].values)
     rows = [["trial", objective, *others, "epochs", "seconds", *keys]]
