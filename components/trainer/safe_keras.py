@@ -90,7 +90,10 @@ def load_keras_model(
     path = Path(path)
     config = _read_archive(path)
     try:
-        _check_names(path, json.loads(config), set(custom_objects or ()))
+        data = json.loads(config)
+        if not compile and isinstance(data, dict):
+            data.pop("compile_config", None)  # as Keras does
+        _check_names(path, data, set(custom_objects or ()))
     except (ValueError, RecursionError):
         _refuse(path, f"its {_CONFIG} is not what Keras writes")
     try:

@@ -113,6 +113,25 @@ def test_opens_the_users_own_layer_if_it_is_given(tmp_path):
     np.testing.assert_array_equal(model(np.ones((1, 2))), [[2, 2]])
 
 
+@keras.saving.register_keras_serializable("tests")
+def own_loss(labels, probabilities):
+    return keras.ops.mean(probabilities)
+
+
+def test_needs_the_users_own_loss_only_to_train_on(tmp_path):
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    model.compile(loss=own_loss)
+    path = tmp_path / "model.keras"
+    model.save(path)
+    assert not load_keras_model(path).compiled
+    with pytest.raises(UserError, match=r"names '.*tests>own_loss', which is not"):
+        load_keras_model(path, compile=True)
+    given = {"tests>own_loss": own_loss}
+    loaded = load_keras_model(path, custom_objects=given, compile=True)
+    assert loaded.loss is own_loss
+
+
 def test_a_lambda_is_refused_and_not_run(tmp_path, monkeypatch):
     inputs = keras.Input((2,))
     outputs = keras.layers.Lambda(lambda x: pytest.fail("it ran") if 0 else x)(inputs)
