@@ -7,7 +7,7 @@ function that is loaded or called may lead to it.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
@@ -146,13 +146,8 @@ def _touching_files(functions: dict) -> set[str]:
 
 
 def _touches(node, functions: set[str]) -> bool:
-    return node.op in _CHECKPOINTS or not functions.isdisjoint(_called(node))
-
-
-def _called(node) -> Iterator[str]:
-    for value in node.attr.values():
-        yield value.func.name
-        yield from (function.name for function in value.list.func)
+    called = {value.func.name for value in node.attr.values()}
+    return node.op in _CHECKPOINTS or not functions.isdisjoint(called)
 
 
 def _check_checkpoints(path: Path, graph, touching: set[str]) -> None:

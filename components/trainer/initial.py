@@ -44,7 +44,8 @@ def take_over_weights(
     """
     source = load_keras_model(
         initial.path / KERAS_FILE,
-        custom_objects=custom_objects(initial.metadata.config),
+        # Not those that the model names: it may be a stranger's.
+        custom_objects=custom_objects(config),
     )
     values = {variable.path: variable for variable in source.weights}
     for variable in classifier.weights:

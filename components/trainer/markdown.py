@@ -28,6 +28,9 @@ def names_text(names: Iterable[str]) -> str:
 
 def escape(name: str) -> str:
     """Returns a name as a line of Markdown that shows it and means nothing else."""
-    shown = "".join(c if c.isprintable() else " " for c in name)
-    shown = re.sub(r"([\\`*_{}\[\]()#+!|~:@$=-])", r"\\\1", shown)
-    return html.escape(shown, quote=False).strip() or "(blank)"
+    shown = "".join(c if c.isprintable() else " " for c in name).strip()
+    shown = re.sub(r"([\\`*_{}\[\]#!|~:@$])", r"\\\1", shown)
+    # What would begin a list.
+    shown = re.sub(r"^([-+])", r"\\\1", shown)
+    shown = re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", shown)
+    return html.escape(shown, quote=False) or "(blank)"

@@ -49,7 +49,7 @@ def model_card(
         _summary(metadata),
         _use(metadata, hf_obstacle, hf_compared),
         _data(metadata),
-        _validation(history, by_language),
+        _validation(metadata, history, by_language),
         _calibration(metadata),
         _limits(metadata),
         _configuration(metadata),
@@ -153,7 +153,7 @@ def _data(metadata) -> str:
     )
 
 
-def _validation(history, by_language) -> str:
+def _validation(metadata, history, by_language) -> str:
     found = history.get("validation")
     if not found:
         return "## Validation\n\nThere was no validation split: nothing was measured."
@@ -167,15 +167,20 @@ def _validation(history, by_language) -> str:
         if any(metrics.get(key) is not None for _, metrics in slices)
     ]
     rows = [[name, *(metrics.get(key) for key in keys)] for name, metrics in slices]
+    chose = metadata.config.training.early_stopping_metric != "none"
     return (
-        "## Validation\n\nThe validation split chose the epoch, so that other texts "
-        "may do worse; `reviewbeam evaluate` measures on the test split.\n\n"
-        f"{table(['language', *(METRICS[key] for key in keys)], rows)}"
+        "## Validation\n\nBefore calibration. "
+        + ("The epoch was chosen by these rows; " * chose)
+        + "`reviewbeam evaluate` measures on the test split.\n\n"
+        + f"{table(['language', *(METRICS[key] for key in keys)], rows)}"
     )
 
 
 def _calibration(metadata) -> str:
     calibration = metadata.calibration
+    fitted = (
+        "Fitted on validation" if calibration.rows else "Not fitted, for want of rows"
+    )
     slices = [("all", calibration), *sorted(calibration.languages.items())]
     rows = [
         [
@@ -187,8 +192,8 @@ def _calibration(metadata) -> str:
         for name, part in slices
     ]
     return (
-        "## Calibration\n\nFitted on validation; the files here give probabilities "
-        "before it, and reviewbeam applies it.\n\n"
+        f"## Calibration\n\n{fitted}; the files here give probabilities before it, and "
+        "reviewbeam applies it.\n\n"
         + table(["language", "examples", "temperature", "thresholds"], rows)
     )
 

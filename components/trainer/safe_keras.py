@@ -10,7 +10,6 @@ import json
 import os
 import re
 import struct
-import warnings
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -91,19 +90,19 @@ def load_keras_model(
     path = Path(path)
     config = _read_archive(path)
     try:
-        _check_names(path, json.loads(config), set(custom_objects or ()))
+        data = json.loads(config)
+        if not compile and isinstance(data, dict):
+            data.pop("compile_config", None)  # as Keras does
+        _check_names(path, data, set(custom_objects or ()))
     except (ValueError, RecursionError):
         _refuse(path, f"its {_CONFIG} is not what Keras writes")
     try:
-        with warnings.catch_warnings():
-            # Keras draws weights that are missing at random, with a warning.
-            warnings.filterwarnings("error", "Skipping nested container")
-            return keras.models.load_model(
-                path,
-                custom_objects=dict(custom_objects or {}),
-                compile=compile,
-                safe_mode=True,
-            )
+        return keras.models.load_model(
+            path,
+            custom_objects=dict(custom_objects or {}),
+            compile=compile,
+            safe_mode=True,
+        )
     except (
         AttributeError,
         ImportError,
@@ -111,7 +110,6 @@ def load_keras_model(
         OSError,
         RuntimeError,
         TypeError,
-        UserWarning,
         ValueError,
     ) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

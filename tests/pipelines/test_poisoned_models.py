@@ -3,15 +3,19 @@
 The attacker has hashed the changed files anew.
 """
 
+import contextlib
 import json
 import os
 import pickle
 import re
 import shutil
+import sys
+import zipfile
 
 import pytest
 
 from reviewbeam.components.common.artifacts import describe_files, files_below
+from reviewbeam.components.common.errors import UserError
 from tests.components.inference.test_safe_saved_model import save
 
 
@@ -177,3 +181,71 @@ def test_the_other_jobs_refuse_before_they_start(
     )
     assert code == 2 and "names 2 labels" in err
     assert not (tmp_path / "out").exists()
+
+
+def _lambda_layer(directory):
+    import keras
+
+    inputs = keras.Input((2,))
+    outputs = keras.layers.Lambda(lambda x: x)(inputs)
+    keras.Model(inputs, outputs).save(directory / "model.keras")
+
+
+def _pickled_weights(directory):
+    path = directory / "model.keras"
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["model.weights.h5"] = pickle.dumps(Bomb())
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+@pytest.fixture
+def train_on(dataset, tmp_path, configs):
+    """Returns a function that begins training with a model directory."""
+    from reviewbeam.components.common.train_config import TrainConfig
+    from reviewbeam.components.trainer.display import TrainingDisplay
+    from reviewbeam.components.trainer.train import train
+
+    def run(directory):
+        config = TrainConfig.model_validate(configs["train"])
+        display = TrainingDisplay(quiet=True)
+        output = tmp_path / "out"
+        return train(config, dataset, output, initial=directory, display=display)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("poison", "message"),
+    [
+        (_lambda_layer, "names 'keras.layers.Lambda'"),
+        (_pickled_weights, "its weights are not HDF5"),
+    ],
+)
+def test_training_on_refuses_a_poisoned_keras_file(
+    train_on, model, tmp_path, poison, message
+):
+    directory = shutil.copytree(model, tmp_path / "model")
+    poison(directory)
+    rehash(directory)
+    with pytest.raises(UserError, match=message):
+        train_on(directory)
+    assert not (tmp_path / "out").exists()
+
+
+def test_training_on_imports_nothing_that_a_model_names(
+    train_on, model, tmp_path, monkeypatch
+):
+    (tmp_path / "hostile_module.py").write_text("import os\nos.abort()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    directory = shutil.copytree(model, tmp_path / "model")
+    change_json(
+        directory / "model.json",
+        lambda data: data["config"]["model"].update(pooling="hostile_module:Pool"),
+    )
+    rehash(directory)
+    with contextlib.suppress(UserError):  # refused or not, nothing is imported
+        train_on(directory)
+    assert "hostile_module" not in sys.modules

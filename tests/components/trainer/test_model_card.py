@@ -107,6 +107,7 @@ def test_a_model_without_validation_says_so():
     header, _ = parts(card)
     assert "model-index" not in header
     assert "There was no validation split: nothing was measured." in card
+    assert "Not fitted, for want of rows; the files here" in card
 
 
 @pytest.mark.parametrize(
@@ -166,3 +167,5 @@ def test_a_name_is_shown_as_it_is(name):
     expected = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     assert cells == [expected.replace('"', "&quot;") or "(blank)", "1.235"]
     assert "\n" not in escape(name)
+    listed = MarkdownIt().render(f"0. {escape(name)}")
+    assert f"<li>{cells[0]}</li>" in listed

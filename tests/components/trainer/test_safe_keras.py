@@ -113,6 +113,25 @@ def test_opens_the_users_own_layer_if_it_is_given(tmp_path):
     np.testing.assert_array_equal(model(np.ones((1, 2))), [[2, 2]])
 
 
+@keras.saving.register_keras_serializable("tests")
+def own_loss(labels, probabilities):
+    return keras.ops.mean(probabilities)
+
+
+def test_needs_the_users_own_loss_only_to_train_on(tmp_path):
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    model.compile(loss=own_loss)
+    path = tmp_path / "model.keras"
+    model.save(path)
+    assert not load_keras_model(path).compiled
+    with pytest.raises(UserError, match=r"names '.*tests>own_loss', which is not"):
+        load_keras_model(path, compile=True)
+    given = {"tests>own_loss": own_loss}
+    loaded = load_keras_model(path, custom_objects=given, compile=True)
+    assert loaded.loss is own_loss
+
+
 def test_a_lambda_is_refused_and_not_run(tmp_path, monkeypatch):
     inputs = keras.Input((2,))
     outputs = keras.layers.Lambda(lambda x: pytest.fail("it ran") if 0 else x)(inputs)
@@ -281,8 +300,8 @@ def test_weights_are_numbers_in_one_file(members, tmp_path, change, reason):
 
 def test_weights_that_are_missing_are_not_drawn_at_random(members, tmp_path):
     def change(weights):
-        for name in list(weights["layers"]):
-            del weights["layers"][name]
+        for name in list(weights):
+            del weights[name]
 
     path = with_weights(tmp_path / "model.keras", members, change)
     with pytest.raises(UserError, match=f"Keras {keras.__version__} can't open"):
