@@ -22,7 +22,9 @@ from tests.testdata.make_tiny_encoder import SENTENCES
 
 UNTOLD = ("run.json", "statistics.tfrecord")  # may differ between equal runs
 _JOBS = multiprocessing.get_context("forkserver")
-_JOBS.set_forkserver_preload(["reviewbeam.pipelines.prepare"])
+_JOBS.set_forkserver_preload(
+    ["reviewbeam.pipelines.prepare", "reviewbeam.components.trainer.train"]
+)
 _CLONE_NEWNS, _MS_RDONLY, _MS_REMOUNT, _MS_PRIVATE = 0x20000, 1, 32, 1 << 18 | 1 << 14
 _libc = ctypes.CDLL(None, use_errno=True)
 
