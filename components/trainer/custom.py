@@ -77,10 +77,16 @@ def _load(key: str, name: str, base: type) -> Any:
     is_class = isinstance(found, type)
     if not callable(found) or (is_class and not issubclass(found, base)):
         raise UserError(
-            f"{key} is {name!r}, which is neither a function nor a {base.__module__}."
-            f"{base.__name__}."
+            f"{key} is {name!r}, which is neither a function nor a keras."
+            f"{'losses' if base is keras.losses.Loss else 'layers'}.{base.__name__}."
         )
-    instance = found() if is_class else found
+    try:
+        instance = found() if is_class else found
+    except TypeError as error:
+        raise UserError(
+            f"{key} is {name!r}, a class that can't be called without arguments "
+            f"({error}). Give each of them a default."
+        ) from None
     if keras.saving.get_registered_object(registered_name(instance)) is None:
         raise UserError(
             f"{key} is {name!r}, which Keras doesn't know, so that a saved model could "

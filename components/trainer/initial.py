@@ -37,7 +37,7 @@ def take_over_weights(
 
     Returns:
       The outputs that begin anew; None: the whole head does, since the earlier
-      model's is of another kind.
+      model's is of another kind, or reads another pooling or hidden layer.
 
     Raises:
       UserError: the earlier model's encoder has other sizes.
@@ -81,17 +81,15 @@ def compared(
 
 
 def _take_over_head(classifier, values, labels, config, initial) -> list[int] | None:
-    old = initial.metadata.labels
+    old, before = initial.metadata.labels, initial.metadata.config.model
     kind = head_kind(labels, config.model)
-    if kind != head_kind(old, initial.metadata.config.model):
+    if (kind, config.model.pooling, config.model.hidden_units) != (
+        head_kind(old, before),
+        before.pooling,
+        before.hidden_units,
+    ):
         return None
     heads = [v for v in classifier.weights if v.path.split("/")[0] in _HEAD]
-    if any(
-        v.path not in values or values[v.path].shape[0] != v.shape[0]
-        for v in heads
-        if v.name == "kernel"
-    ):
-        return None  # another pooling or hidden layer
     if kind in ("sigmoid", "cumulative"):
         if kind == "sigmoid" and old.names == labels.names[::-1]:
             for variable in heads:
