@@ -52,7 +52,8 @@ def take_over_weights(
         layer = variable.path.split("/")[0]
         if layer in _HEAD or is_factor(variable):
             continue
-        value = values.get(variable.path)
+        # Fresh from KerasHub, the tables lie in a layer that a saved model hasn't.
+        value = values.get(variable.path.removeprefix("embeddings/"))
         if value is not None and value.shape == variable.shape:
             variable.assign(value)
         elif layer != "hidden":
