@@ -27,6 +27,7 @@ INSTALL_REQUIRES = [
     "pyarrow>=10,<26",
     "pandas>=1.5.3,<3",
     "numpy>=1.26,<3",
+    "h5py>=3.11,<4",
     "protobuf>=4.25,<7",
     "keras>=3.15,<4",
     "keras-hub>=0.31,<1",  # It brings tensorflow-text.
