@@ -249,7 +249,7 @@ def test_a_finished_training_is_not_done_again(classifier, make_trainer, metric)
     weights = layer.get_weights()
     layer.set_weights([np.zeros_like(value) for value in weights])
     again, _, _ = make_trainer(**settings)
-    again._step = None  # no step is to be made
+    again._checked_step = None  # no step is to be made
     assert again.fit(train, validation) == progress
     for found, expected in zip(layer.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(found, expected)
