@@ -47,13 +47,12 @@ def take_over_weights(
         # Not those that the model names: it may be a stranger's.
         custom_objects=custom_objects(config),
     )
-    values = {variable.path: variable for variable in source.weights}
+    values = {_place(variable): variable for variable in source.weights}
     for variable in classifier.weights:
         layer = variable.path.split("/")[0]
         if layer in _HEAD or is_factor(variable):
             continue
-        # Fresh from KerasHub, the tables lie in a layer that a saved model hasn't.
-        value = values.get(variable.path.removeprefix("embeddings/"))
+        value = values.get(_place(variable))
         if value is not None and value.shape == variable.shape:
             variable.assign(value)
         elif layer != "hidden":
@@ -79,6 +78,11 @@ def compared(
         for language, figures in after.items()
     ]
     return sorted(entries, key=lambda entry: -entry["rows"])
+
+
+def _place(variable: keras.Variable) -> str:
+    # Loaded, the tables are layers by themselves, and no part of `embeddings`.
+    return variable.path.removeprefix("embeddings/")
 
 
 def _take_over_head(classifier, values, labels, config, initial) -> list[int] | None:

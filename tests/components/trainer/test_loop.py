@@ -2,7 +2,6 @@ import json
 
 import keras
 import numpy as np
-import pyarrow as pa
 import pytest
 import tensorflow as tf
 
@@ -10,32 +9,16 @@ from reviewbeam.components.common.train_config import TrainConfig
 from reviewbeam.components.trainer.batches import plan_batches
 from reviewbeam.components.trainer.checkpoint import Checkpoints
 from reviewbeam.components.trainer.display import TrainingDisplay
-from reviewbeam.components.trainer.input import Split
 from reviewbeam.components.trainer.loop import Trainer, predict_split
 from reviewbeam.components.trainer.losses import row_losses
 from reviewbeam.components.trainer.metrics import Task
 from reviewbeam.components.trainer.sampling import epoch_rows
 from reviewbeam.components.trainer.step import make_predict_step
 from tests.components.trainer.datasets import make_multilabel_rows, make_rows
+from tests.components.trainer.splits import make_split
 
 WIDTH = 4
 CLASS_WEIGHTS = np.array([0.5, 1.5, 2.0], np.float32)
-
-
-def split_of(rows, languages=("en",)):
-    lengths = [len(token_ids) for token_ids, _ in rows]
-    labels = [label for _, label in rows]
-    if isinstance(labels[0], list):
-        hot = [[float(index in label) for index in range(3)] for label in labels]
-        labels = np.array(hot, np.float32)
-    spoken = [languages[index % len(languages)] for index in range(len(rows))]
-    return Split(
-        token_ids=np.concatenate([token_ids for token_ids, _ in rows]).astype(np.int32),
-        row_splits=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        labels=labels if isinstance(labels, np.ndarray) else np.array(labels, np.int32),
-        ids=pa.chunked_array([pa.array([b"x"] * len(rows), pa.large_binary())]),
-        languages=pa.chunked_array([pa.array(spoken, pa.string())]),
-    )
 
 
 @pytest.fixture
@@ -183,8 +166,8 @@ def test_training_is_the_gradient_descent_that_the_config_says(
 ):
     multilabel = settings.get("label_type") == "multilabel"
     make = make_multilabel_rows if multilabel else make_rows
-    train = split_of(make(90, seed=1), languages=("en", "en", "en", "de"))
-    validation = split_of(make(9, seed=2))
+    train = make_split(make(90, seed=1), languages=("en", "en", "en", "de"))
+    validation = make_split(make(9, seed=2))
     trainer, config, task = make_trainer(**settings)
     progress = trainer.fit(train, validation)
 
@@ -208,9 +191,9 @@ def test_training_is_the_gradient_descent_that_the_config_says(
 
 
 def test_without_validation_the_last_epoch_is_kept(classifier, make_trainer):
-    train = split_of(make_rows(30, seed=1))
+    train = make_split(make_rows(30, seed=1))
     trainer, config, _ = make_trainer(epochs=2)
-    progress = trainer.fit(train, train_without_rows())
+    progress = trainer.fit(train, make_split([]))
     kernel, _, _, _ = descend(features(classifier, train), train, config)
     layer = classifier.get_layer("logits")
     np.testing.assert_allclose(layer.kernel, kernel, atol=1e-5)
@@ -218,21 +201,11 @@ def test_without_validation_the_last_epoch_is_kept(classifier, make_trainer):
     assert [epoch["validation"] for epoch in progress.history] == [None, None]
 
 
-def train_without_rows():
-    return Split(
-        np.zeros(0, np.int32),
-        np.zeros(1, np.int64),
-        np.zeros(0, np.int32),
-        pa.chunked_array([], pa.large_binary()),
-        pa.chunked_array([], pa.string()),
-    )
-
-
 def test_the_best_epoch_s_weights_and_optimizer_are_kept(classifier, make_trainer):
     # Nothing is learned from the second epoch on but noise: the rate is far too high.
     rows = make_rows(60, seed=1)
     random = np.random.default_rng(0)
-    noise = split_of([(ids, int(random.integers(3))) for ids, _ in rows])
+    noise = make_split([(ids, int(random.integers(3))) for ids, _ in rows])
     settings = {
         "epochs": 9,
         "patience": 2,
@@ -242,7 +215,7 @@ def test_the_best_epoch_s_weights_and_optimizer_are_kept(classifier, make_traine
         "early_stopping_metric": "loss",
     }
     trainer, config, task = make_trainer(**settings)
-    validation = split_of(make_rows(60, seed=2))
+    validation = make_split(make_rows(60, seed=2))
     progress = trainer.fit(noise, validation)
     losses = [epoch["validation"]["loss"] for epoch in progress.history]
     best = int(np.argmin(losses)) + 1
@@ -263,6 +236,26 @@ def test_the_best_epoch_s_weights_and_optimizer_are_kept(classifier, make_traine
     assert found.loss == pytest.approx(min(losses), rel=1e-4)
 
 
+@pytest.mark.parametrize("metric", ["loss", "none"])
+def test_a_finished_training_is_not_done_again(classifier, make_trainer, metric):
+    train, validation = (
+        make_split(make_rows(40, seed=1)),
+        make_split(make_rows(9, seed=2)),
+    )
+    settings = {"epochs": 2, "early_stopping_metric": metric}
+    first, _, _ = make_trainer(**settings)
+    progress = first.fit(train, validation)
+    layer = classifier.get_layer("logits")
+    weights = layer.get_weights()
+    layer.set_weights([np.zeros_like(value) for value in weights])
+    again, _, _ = make_trainer(**settings)
+    again._checked_step = None  # no step is to be made
+    assert again.fit(train, validation) == progress
+    for found, expected in zip(layer.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert again._optimizer.iterations.numpy() == first._optimizer.iterations.numpy()
+
+
 def test_checkpoints_come_every_so_many_steps_and_at_the_end_of_an_epoch(
     make_trainer, monkeypatch
 ):
@@ -274,9 +267,9 @@ def test_checkpoints_come_every_so_many_steps_and_at_the_end_of_an_epoch(
         save(self, state, variables)
 
     monkeypatch.setattr(Checkpoints, "save", spy)
-    train = split_of(make_rows(90, seed=1))
+    train = make_split(make_rows(90, seed=1))
     trainer, config, _ = make_trainer(epochs=2, checkpoint_steps=4)
-    trainer.fit(train, train_without_rows())
+    trainer.fit(train, make_split([]))
     of_epoch = [epoch["steps"] for epoch in trainer.progress.history]
     assert of_epoch[0] > 8
     expected = [(s, 0, s) for s in range(4, of_epoch[0], 4)]
@@ -295,11 +288,11 @@ def test_checkpoints_come_every_so_many_steps_and_at_the_end_of_an_epoch(
 
 
 def test_a_training_tells_how_it_is_shuffled(make_trainer):
-    train = split_of(make_rows(300, seed=1))
+    train = make_split(make_rows(300, seed=1))
     trainer, config, _ = make_trainer(epochs=2)
     notes = []
     trainer._display.note = notes.append
-    trainer.fit(train, train_without_rows())
+    trainer.fit(train, make_split([]))
     plans = [
         plan_batches(np.arange(300), train.lengths, 100, 11, epoch) for epoch in (0, 1)
     ]
@@ -314,7 +307,7 @@ def test_a_training_tells_how_it_is_shuffled(make_trainer):
 
 
 def test_predictions_come_in_the_order_of_the_rows(classifier):
-    split = split_of(make_rows(50, seed=3))
+    split = make_split(make_rows(50, seed=3))
     model = keras.Model(classifier.input, classifier.get_layer("logits").output)
     layer = classifier.get_layer("logits")
     layer.kernel.assign(np.random.default_rng(1).normal(size=(WIDTH, 3)))
