@@ -75,7 +75,7 @@ def test_dropout_and_loss_scale_are_taken_up_on_two_devices(folder):
     assert resumed == whole
     assert difference(folder, "2/stopped", "2/whole") == 0
     assert whole["loss_scale"] > 1
-    assert whole["history"][0]["validation"]["loss"] < 0.8  # of no use: log 3
+    assert whole["history"][0]["validation"]["loss"] < 1  # of no use: log 3
 
 
 def test_two_devices_compute_in_bfloat16(folder):
