@@ -55,6 +55,7 @@ EXTRAS_REQUIRE = {
     "dev": [
         "build>=1.2",
         "hypothesis>=6.100",
+        "keras-tuner>=1.4.8,<2",  # as `tune` has it, for the tests
         "pycld2>=0.42,<1",  # as `language` has it, for the tests
         "pytest>=8",
         "pytest-timeout>=2.3",

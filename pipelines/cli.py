@@ -34,6 +34,11 @@ JOBS = {
         ("--config", "--dataset", "--output"),
         False,
     ),
+    "tune": (
+        "search for the best config of train",
+        ("--config", "--dataset", "--output"),
+        False,
+    ),
     "evaluate": (
         "figures of a model on a dataset, per class and language",
         ("--config", "--model", "--dataset", "--output"),
@@ -152,6 +157,19 @@ def _add_optional(
             "--infer-schema",
             action="store_true",
             help="write the schema and statistics for review, and no examples",
+        )
+    if name == "train":
+        job.add_argument(
+            "--init",
+            metavar="MODEL",
+            help="an earlier model to begin with: its encoder, and of its head the "
+            "labels that both have",
+        )
+    if name == "tune":
+        job.add_argument(
+            "--train-best",
+            metavar="MODEL",
+            help="train with the best config afterwards, into this folder",
         )
     if name == "encoder":
         job.add_argument(

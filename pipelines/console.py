@@ -18,6 +18,7 @@ from rich.table import Table
 
 from reviewbeam.components.common.errors import ReviewbeamError
 from reviewbeam.components.evaluation.table import language_table
+from reviewbeam.components.trainer.trials import Trial, trials_table
 
 _log = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 _out = Console(highlight=False, emoji=False, soft_wrap=True)
@@ -160,6 +161,52 @@ def say_dataset(manifest: dict[str, Any], output: Path) -> None:
     for anomaly in manifest["anomalies"]:
         say(f"  anomaly: {anomaly}")
     say(f"  in {output}" + (", rejects in its rejects/" if rejected else ""))
+
+
+def say_model(summary: dict[str, Any]) -> None:
+    """Prints how well a new model does, and against the one that it began with."""
+    validation = summary["validation"]
+    figures = ""
+    if validation:
+        figures = (
+            f", validation accuracy {validation['accuracy']:.3f} and macro F1 "
+            f"{validation['macro_f1']:.3f}"
+        )
+    best = summary["best_epoch"]
+    say(f"Model: best of {summary['epochs']} epochs is {best}{figures}")
+    if against := summary["against_initial"]:
+        say("  on the validation split, the model that was begun with -> this one:")
+        say_table(
+            ["  language", "rows", "accuracy", "macro F1"],
+            [
+                [
+                    f"  {entry['language'] or 'unknown'}",
+                    entry["rows"],
+                    *(
+                        f"{entry['before'][name]:.3f} -> {entry['after'][name]:.3f}"
+                        for name in ("accuracy", "macro_f1")
+                    ),
+                ]
+                for entry in against
+            ],
+        )
+    say(f"  in {summary['output']}: saved_model/, model.keras, model.json")
+
+
+def say_tuning(summary: dict[str, Any]) -> None:
+    """Prints the trials, best first."""
+    trials, objective = summary["trials"], summary["objective"]
+    failed = [trial for trial in trials if trial["failure"]]
+    best = summary["best"]
+    say(
+        f"Tuning: {len(trials)} trials, {len(failed)} of them failed; the best is "
+        f"trial {best['number']}, {objective} {best['metrics'][objective]:.4f}"
+    )
+    header, *rows = trials_table([Trial.of_public(t) for t in trials], objective)
+    say_table([f"  {header[0]}", *header[1:]], [[f"  {n}", *r] for n, *r in rows])
+    for trial in failed:
+        say(f"  trial {trial['number']} failed: {trial['failure']}")
+    say(f"  in {summary['output']}: best.yaml, trials.json, trials.csv, report.txt")
 
 
 def say_metrics(metrics: dict[str, Any], output: Path) -> None:

@@ -5,6 +5,7 @@ A job's code is imported when the job is run, since it brings Beam or TensorFlow
 
 import argparse
 import dataclasses
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -79,10 +80,36 @@ def _train(arguments: argparse.Namespace) -> tuple[Any, int]:
         config,
         _folder(arguments.dataset),
         _folder(arguments.output),
+        initial=_folder(arguments.init) if arguments.init else None,
         overwrite=arguments.overwrite,
     )
-    _say_model(summary, _folder(arguments.output))
+    console.say_model(summary)
     return summary, 0
+
+
+def _tune(arguments: argparse.Namespace) -> tuple[Any, int]:
+    from reviewbeam.components.common.train_config import TrainConfig
+    from reviewbeam.components.common.tune_config import TuneConfig
+
+    config = load_config(TuneConfig, arguments.config, arguments.set)
+    dataset, output = _folder(arguments.dataset), _folder(arguments.output)
+    model = _folder(arguments.train_best) if arguments.train_best else None
+    if importlib.util.find_spec("keras_tuner") is None:
+        raise UserError(
+            "tune needs KerasTuner, which is not installed: "
+            "pip install 'reviewbeam[tune]'."
+        )
+    from reviewbeam.components.trainer.train import train
+    from reviewbeam.components.trainer.tuning import BEST, tune
+
+    summary = tune(config, dataset, output, overwrite=arguments.overwrite)
+    console.say_tuning(summary)
+    if model is None:
+        return summary, 0
+    best = load_config(TrainConfig, str(output / BEST))
+    trained = train(best, dataset, model, overwrite=arguments.overwrite)
+    console.say_model(trained)
+    return summary | {"model": trained}, 0
 
 
 def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
@@ -142,7 +169,7 @@ def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
     output = _folder(config.output)
     console.say()
     console.say_dataset(report.dataset, output / run.DATASET)
-    _say_model(report.model, output / run.MODEL)
+    console.say_model(report.model)
     console.say_metrics(report.metrics, output / run.EVALUATION)
     console.say_scores(report.scores, output / run.SCORES)
     console.say()
@@ -159,6 +186,7 @@ _JOBS = {
     "encoder": _encoder,
     "prepare": _prepare,
     "train": _train,
+    "tune": _tune,
     "evaluate": _evaluate,
     "score": _score,
     "predict": _predict,
@@ -195,16 +223,3 @@ def _folder(path: str) -> Path:
             "models must be. Only --input reads other file systems."
         )
     return Path(path)
-
-
-def _say_model(summary: dict[str, Any], output: Path) -> None:
-    validation = summary.get("validation")
-    figures = ""
-    if validation:
-        figures = (
-            f", validation accuracy {validation['accuracy']:.3f} and macro F1 "
-            f"{validation['macro_f1']:.3f}"
-        )
-    best = summary["best_epoch"]
-    console.say(f"Model: best of {summary['epochs']} epochs is {best}{figures}")
-    console.say(f"  in {output}: saved_model/, model.keras, model.json")

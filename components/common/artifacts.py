@@ -135,7 +135,7 @@ def read_manifest(directory: str | os.PathLike, kind: str) -> dict[str, Any]:
 
     Args:
       directory: the artifact.
-      kind: what it must be: `dataset`, `model`, `evaluation` or `encoder`.
+      kind: what it must be: `dataset`, `model`, `tuning`, `evaluation` or `encoder`.
 
     Raises:
       UserError: it isn't there, isn't ours, or has another kind.

@@ -8,7 +8,7 @@ from typing import Any
 import keras_tuner
 import numpy as np
 from keras_tuner.engine.base_tuner import BaseTuner
-from keras_tuner.errors import FailedTrialError, FatalError
+from keras_tuner.errors import FatalError
 from keras_tuner.oracles import (
     BayesianOptimizationOracle,
     GridSearchOracle,
@@ -92,9 +92,13 @@ class _Tuner(BaseTuner):
             figure = self.run(number, dict(trial.hyperparameters.values))
         except Exception as error:
             raise FatalError from error
-        if figure is None:
-            raise FailedTrialError
-        return {self.oracle.objective.name: figure}
+        self._failed = figure is None
+        return {self.oracle.objective.name: 0.0 if self._failed else figure}
+
+    def on_trial_end(self, trial):
+        if self._failed:  # of an exception that says so, the trace would be printed
+            trial.status = "FAILED"
+        super().on_trial_end(trial)
 
 
 class _BayesianOracle(BayesianOptimizationOracle):

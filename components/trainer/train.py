@@ -66,7 +66,8 @@ def train(
     Returns:
       A summary: output, done_before (then nothing was trained), fingerprint,
       core_fingerprint, epochs, best_epoch, validation (loss, accuracy and macro_f1,
-      or None), and of a new model also what `run.json` has: seconds,
+      or None), against_initial (figures of `initial` and this model by language, or
+      None), and of a new model also what `run.json` has: seconds,
       tokens_per_second (real tokens), replicas, precision, peak_memory_bytes and more.
 
     Raises:
@@ -169,4 +170,5 @@ def _summary(output: Path) -> dict[str, Any]:
         "epochs": len(history["epochs"]),
         "best_epoch": history["best_epoch"],
         "validation": history["validation"],
+        "against_initial": history.get("against_initial"),
     }
