@@ -71,7 +71,9 @@ class TrainStep:
         self._losses = losses
         self._variables = model.trainable_variables
         self._float16 = float16
-        self._gradients = tf.function(self._loss_and_gradients, jit_compile=xla)
+        self._gradients = self._loss_and_gradients
+        if xla:  # not else: TensorFlow never frees a function within a function
+            self._gradients = tf.function(self._gradients, jit_compile=True)
         self._accumulators = None
         if accumulation > 1 or float16:
             with strategy.scope():
