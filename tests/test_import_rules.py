@@ -59,7 +59,7 @@ def test_no_module_is_too_long():
         assert len(path.read_text().splitlines()) <= 300, path
 
 
-@pytest.mark.parametrize("job", [[], ["prepare"], ["score"], ["predict"]])
+@pytest.mark.parametrize("job", [[], ["prepare"], ["tune"], ["score"], ["predict"]])
 def test_help_answers_at_once_and_imports_nothing_heavy(job):
     script = (
         "import sys\n"

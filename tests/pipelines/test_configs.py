@@ -6,11 +6,13 @@ import pytest
 
 from reviewbeam.components.common import job_configs
 from reviewbeam.components.common.config import load_config
+from reviewbeam.components.common.tune_config import TuneConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TYPES = {
     "prepare": job_configs.PrepareConfig,
     "train": job_configs.TrainConfig,
+    "tune": TuneConfig,
     "evaluate": job_configs.EvaluateConfig,
     "score": job_configs.ScoreConfig,
     "quickstart": job_configs.RunConfig,
@@ -26,6 +28,9 @@ def test_a_config_is_taken(path):
     config = load_config(TYPES[path.stem], str(path))
     if path.parent == CONFIGS and path.stem in ("prepare", "train"):
         assert config.encoder == "hf://FacebookAI/xlm-roberta-base"
+    if path.stem == "tune":
+        twin = load_config(job_configs.TrainConfig, str(path.with_name("train.yaml")))
+        assert config.train.encoder == twin.encoder
 
 
 def test_the_twin_for_a_laptop_has_the_default_recipe():
