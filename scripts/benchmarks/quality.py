@@ -1,27 +1,35 @@
-"""Holds a fine-tuned model against its own encoder's frozen embeddings, on any corpus.
+"""Holds a fine-tuned model against PyTorch and against frozen embeddings.
 
 Reviews of one language are learned from; the other reviews of that language, and all
-of the others, are the test. Both ways see the same rows, duplicates dropped:
+of the others, are the test. All ways see the same rows, duplicates dropped:
 
-  reviewbeam    prepare, train and evaluate, as a user runs them; with --validation
-                a part of the training rows is for early stopping
-  baseline      the masked mean of the encoder's last hidden states, scaled to length
+  reviewbeam    prepare, train and evaluate, as a user runs them, once for each seed;
+                with --validation a part of the training rows is for early stopping
+  pytorch       peers/train_torch.py, with --torch-python: a tuned loop over the same
+                token ids, once for each seed, with the best of --torch-rates, which
+                are tried on a fifth of the training rows
+  frozen        the masked mean of the encoder's last hidden states, scaled to length
                 1, and a balanced logistic regression (C = 1) on top
 
+A run whose figures stand in --work isn't made again.
+
     python scripts/benchmarks/quality.py --corpus 'reviews/*.jsonl.gz' \
-        --set columns.label=stars --work /tmp/quality
+        --set columns.label=stars --work /tmp/quality --seeds 1,2,3 \
+        --torch-python peers/bin/python
 """
 
 import argparse
 import json
 import random
-import time
+import statistics
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from peers.environment import variables
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
@@ -46,51 +54,130 @@ from reviewbeam.pipelines.prepare import prepare
 
 _COLUMNS = {"text": "text", "id": "id", "label": "label", "language": "language"}
 _BATCH_TOKENS = 4096
+PEERS = Path(__file__).parent / "peers"
 
 
 def main() -> None:
-    """Runs both ways and prints their figures side by side."""
+    """Runs all ways and prints their figures side by side."""
     arguments = _arguments()
     work = Path(arguments.work)
-    work.mkdir(parents=True)
     config = load_config(PrepareConfig, arguments.config, arguments.set)
     config = config.model_copy(update={"input": tuple(arguments.corpus)})
-    seconds = {"start": time.monotonic()}
-    reviews = distinct_reviews(config)
-    learned, tested = divide(reviews, arguments.language, arguments.rows)
-    options = beam_options([], None)
-    datasets = {}
-    shares = {"train": arguments.validation, "test": 0.0}
-    for name, rows in (("train", learned), ("test", tested)):
-        path = work / f"{name}.jsonl"
-        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        path.write_text("".join(lines), encoding="utf-8")
-        data = config.model_dump(mode="json") | {
-            "input": [str(path)],
-            "format": "jsonl",
-            "columns": _COLUMNS,
-            "split": {"validation": shares[name], "test": 0.0},
+    datasets = {name: work / f"{name}-dataset" for name in ("train", "test")}
+    if not work.exists():
+        work.mkdir(parents=True)
+        learned, tested = divide(
+            distinct_reviews(config), arguments.language, arguments.rows
+        )
+        write_dataset(config, learned, work, "train", arguments.validation)
+        write_dataset(config, tested, work, "test", 0.0)
+    seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    figures = {"reviewbeam": [ours(arguments, config, work, s) for s in seeds]}
+    if arguments.torch_python:
+        rates = {
+            rate: torch(arguments, config, work, 1, rate, fold=0.2)
+            for rate in arguments.torch_rates.split(",")
         }
-        datasets[name] = work / f"{name}-dataset"
-        prepare(PrepareConfig(**data), datasets[name], options)
-    seconds["prepare"] = time.monotonic()
-    changes = [f"encoder={config.encoder}", *arguments.train_set]
+        mine = arguments.language
+        for rate, found in rates.items():
+            print(f"pytorch, rate {rate}: macro F1 {found[mine]['macro_f1']:.4f}")
+        best = max(rates, key=lambda rate: rates[rate][mine]["macro_f1"])
+        figures[f"pytorch, {best}"] = [
+            torch(arguments, config, work, seed, best) for seed in seeds
+        ]
+    figures["frozen"] = [
+        _once(
+            work / "frozen.json",
+            lambda: frozen_embeddings_baseline(config.encoder, datasets),
+        )
+    ]
+    report(figures)
+
+
+def write_dataset(
+    config: PrepareConfig,
+    rows: list[dict[str, Any]],
+    work: Path,
+    name: str,
+    validation: float,
+) -> None:
+    """Writes rows as NAME.jsonl, prepares NAME-dataset and writes its ids as NAME.npz.
+
+    The arrays are those of a `Split`, of the train split, with its languages.
+    """
+    path = work / f"{name}.jsonl"
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    path.write_text("".join(lines), encoding="utf-8")
+    data = config.model_dump(mode="json") | {
+        "input": [str(path)],
+        "format": "jsonl",
+        "columns": _COLUMNS,
+        "split": {"validation": validation, "test": 0.0},
+    }
+    dataset = work / f"{name}-dataset"
+    prepare(PrepareConfig(**data), dataset, beam_options([], None))
+    split = _read(dataset, "train")
+    np.savez(
+        work / f"{name}.npz",
+        token_ids=split.token_ids,
+        row_splits=split.row_splits,
+        labels=split.labels,
+        languages=read_languages(dataset, "train"),
+    )
+
+
+def ours(
+    arguments: argparse.Namespace, config: PrepareConfig, work: Path, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Trains and evaluates with a seed; returns figures by language."""
+    changes = [f"encoder={config.encoder}", f"training.seed={seed}"]
+    changes += arguments.train_set
     if not arguments.validation:
         changes.append("training.early_stopping_metric=none")
     training = load_config(TrainConfig, arguments.train_config, changes)
-    summary = train(training, datasets["train"], work / "model")
-    seconds["train"] = time.monotonic()
+    train(training, work / "train-dataset", work / f"model-{seed}")
     metrics, _ = evaluate(
         EvaluateConfig(split="train"),  # all of the test dataset
-        work / "model",
-        datasets["test"],
-        work / "evaluation",
-        options,
+        work / f"model-{seed}",
+        work / "test-dataset",
+        work / f"evaluation-{seed}",
+        beam_options([], None),
     )
-    seconds["evaluate"] = time.monotonic()
-    baseline = frozen_embeddings_baseline(config.encoder, datasets)
-    seconds["baseline"] = time.monotonic()
-    _report(metrics, baseline, summary, seconds)
+    return {
+        language: {
+            "rows": found["rows"],
+            "accuracy": found["accuracy"],
+            "macro_f1": found["macro"]["f1"],
+            "recalls": [each["recall"] for each in found["classes"].values()],
+        }
+        for language, found in metrics["languages"].items()
+    }
+
+
+def torch(
+    arguments: argparse.Namespace,
+    config: PrepareConfig,
+    work: Path,
+    seed: int,
+    rate: str,
+    fold: float = 0.0,
+) -> dict[str, dict[str, Any]]:
+    """Runs the PyTorch loop unless it was; returns figures by language."""
+    output = work / f"torch-{seed}-{rate}-{fold}.json"
+    command = [arguments.torch_python, str(PEERS / "train_torch.py")]
+    command += ["--encoder", str(open_encoder(config.encoder).path)]
+    command += [f"--train={work / 'train.npz'}", f"--test={work / 'test.npz'}"]
+    command += [f"--seed={seed}", f"--rate={rate}", f"--fold={fold}"]
+    if not output.exists():
+        command.append(f"--output={output}")
+        subprocess.run(command, check=True, env=variables(alone=True))
+    return json.loads(output.read_text())["languages"]
+
+
+def _once(path: Path, run) -> dict[str, Any]:
+    if not path.exists():
+        path.write_text(json.dumps(run()))
+    return json.loads(path.read_text())
 
 
 def distinct_reviews(config: PrepareConfig) -> list[dict[str, Any]]:
@@ -175,7 +262,9 @@ def scores_by_language(
             "rows": len(true),
             "accuracy": accuracy_score(true, guessed),
             "macro_f1": f1_score(true, guessed, average="macro", zero_division=0),
-            "recalls": recall_score(true, guessed, average=None, zero_division=0),
+            "recalls": recall_score(
+                true, guessed, average=None, zero_division=0
+            ).tolist(),
         }
     return scores
 
@@ -192,36 +281,35 @@ def read_languages(dataset: Path, name: str) -> np.ndarray:
 
 def _read(dataset: Path, name: str) -> Split:
     data = open_dataset(dataset)
-    return read_split(dataset, name, data.splits[name], data.labels.names)
+    return read_split(dataset, name, data.splits[name], data.labels)
 
 
-def _report(
-    metrics: dict[str, Any],
-    baseline: dict[str, Any],
-    summary: dict[str, Any],
-    seconds: dict[str, float],
-) -> None:
-    print("language    rows   reviewbeam: accuracy, macro F1   baseline: the same")
-    for language, theirs in baseline.items():
-        ours = metrics["languages"][language]
-        recalls = [f"{c['recall']:.2f}" for c in ours["classes"].values()]
-        their_recalls = [f"{recall:.2f}" for recall in theirs["recalls"]]
-        print(
-            f"{language:<10} {ours['rows']:>5}   {ours['accuracy']:.3f}, "
-            f"{ours['macro']['f1']:.3f}   {theirs['accuracy']:.3f}, "
-            f"{theirs['macro_f1']:.3f}   recalls {' '.join(recalls)}   "
-            f"{' '.join(their_recalls)}"
-        )
-    print(f"best epoch {summary['best_epoch']} of {summary['epochs']}; seconds:")
-    times = list(seconds.items())
-    for (_, before), (name, after) in zip(times, times[1:], strict=False):
-        print(f"  {name} {after - before:.0f}")
+def report(figures: dict[str, list[dict[str, dict[str, Any]]]]) -> None:
+    """Prints means and ranges over the runs of each way, by language."""
+    languages = sorted(next(iter(figures.values()))[0])
+    print(f"{'':10}{'':>6} {'':20}{'runs':>5}  {'accuracy':22}{'macro F1':22}recalls")
+    for language in languages:
+        for way, runs in figures.items():
+            found = [run[language] for run in runs]
+            recalls = np.mean([each["recalls"] for each in found], axis=0)
+            print(
+                f"{language:<10}{found[0]['rows']:>6} {way:<20}{len(found):>5}  "
+                f"{_spread([each['accuracy'] for each in found]):22}"
+                f"{_spread([each['macro_f1'] for each in found]):22}"
+                + " ".join(f"{recall:.2f}" for recall in recalls)
+            )
+
+
+def _spread(values: list[float]) -> str:
+    mean = f"{statistics.mean(values):.4f}"
+    least, most = min(values), max(values)
+    return mean if len(values) == 1 else f"{mean} ({least:.3f}-{most:.3f})"
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--corpus", required=True, action="append", help="a glob")
-    parser.add_argument("--work", required=True, help="a folder to make")
+    parser.add_argument("--work", required=True, help="a folder; runs stay")
     parser.add_argument("--config", default="configs/laptop/prepare.yaml")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--train-config", default="configs/laptop/train.yaml")
@@ -229,6 +317,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--language", default="en", help="to learn from")
     parser.add_argument("--validation", type=float, default=0.0, help="share of rows")
     parser.add_argument("--rows", type=int, default=3000, help="to learn from")
+    parser.add_argument("--seeds", default="1", metavar="N,…")
+    parser.add_argument("--torch-python", metavar="PATH", help="has peers/requirements")
+    parser.add_argument("--torch-rates", default="1e-4,3e-4,6e-4", metavar="RATE,…")
     return parser.parse_args()
 
 
