@@ -175,4 +175,4 @@ def test_a_saved_model_is_loaded_with_the_user_s_own(tmp_path, loss, pooling):
     loss = loaded.compute_loss(y=labels, y_pred=loaded(inputs))
     assert float(loss) == pytest.approx(expected, rel=1e-5)
     with pytest.raises(UserError, match="nor one of the user's own"):
-        load_keras_model(tmp_path / "model.keras")
+        load_keras_model(tmp_path / "model.keras", compile=True)
