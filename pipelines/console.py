@@ -21,6 +21,7 @@ from reviewbeam.components.evaluation.table import language_table
 from reviewbeam.components.trainer.trials import Trial, trials_table
 
 _log = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+_WIDE = 1000
 _out = Console(highlight=False, emoji=False, soft_wrap=True)
 
 
@@ -105,9 +106,12 @@ def say_table(header: list[str], rows: list[list[Any]]) -> None:
     """Prints a table; the first column is text, the others numbers."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, name in enumerate(header):
-        table.add_column(escape(name), justify="left" if index == 0 else "right")
+        justify = "left" if index == 0 else "right"
+        table.add_column(escape(name), justify=justify, overflow="fold")
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
+    if not _out.is_terminal:  # a file has lines of any length
+        _out.width = _WIDE
     _out.print(table)
 
 

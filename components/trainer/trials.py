@@ -75,7 +75,7 @@ def trials_table(trials: Sequence[Trial], objective: str) -> list[list[str]]:
         if name != objective
         and any((t.metrics or {}).get(name) is not None for t in trials)
     ]
-    keys = list(trials[0].values)
+    keys = sorted(trials[0].values)
     rows = [["trial", objective, *others, "epochs", "seconds", *keys]]
     for trial in ranked(trials, objective):
         metrics = trial.metrics or {}
@@ -85,7 +85,7 @@ def trials_table(trials: Sequence[Trial], objective: str) -> list[list[str]]:
         ]
         epochs = f"{trial.best_epoch} of {trial.epochs}" if metrics else ""
         seconds = f"{trial.seconds:.0f}" if trial.same_as is None else "-"
-        values = [shown(value) for value in trial.values.values()]
+        values = [shown(trial.values[key]) for key in keys]
         rows.append([str(trial.number), *figures, epochs, seconds, *values])
     return rows
 
@@ -110,7 +110,7 @@ def trials_csv(trials: Sequence[Trial]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     facts = ("status", "best_epoch", "epochs", "seconds", "failure", "same_as")
-    keys = list(trials[0].values)
+    keys = sorted(trials[0].values)
     writer.writerow(["number", *keys, *_METRICS, *facts])
     for trial in trials:
         described, metrics = trial.public(), trial.metrics or {}

@@ -117,9 +117,9 @@ def test_the_trials_are_shown_and_the_best_is_trained(
     )
     assert lines[1].split()[:3] == ["trial", "macro_f1", "accuracy"]
     assert lines[2].split() == (
-        ["2", "0.6250", "0.7500", "0.5000", "2", "of", "3", "12", "2", "None"]
+        ["2", "0.6250", "0.7500", "0.5000", "2", "of", "3", "12", "None", "2"]
     )
-    assert lines[3].split() == ["1", "failed", "0", "1", "None"]
+    assert lines[3].split() == ["1", "failed", "0", "None", "1"]
     assert "  trial 1 failed: its loss is nan" in lines
     assert json.loads(lines[-1])["model"]["best_epoch"] == 2
     ((config, dataset, output, initial),) = trained

@@ -1,6 +1,7 @@
 """Which combinations are tried; nothing is trained here."""
 
 import itertools
+import json
 
 import pytest
 
@@ -135,8 +136,11 @@ def test_what_was_tried_stands_whatever_would_be_proposed_now(points):
     assert found[:2] == known and len(found) == 3
 
 
-def test_trials_that_fail_end_no_search(points, capfd):
+def test_trials_that_fail_end_no_search(points, tmp_path, capfd):
     config = make_config(SPACE, "grid")
     assert len(points(config, figure=lambda values: None)) == 12
     captured = capfd.readouterr()
     assert captured.out == captured.err == ""
+    # Else what has no figure would count as one of 0.
+    records = [json.loads(p.read_text()) for p in tmp_path.rglob("trial.json")]
+    assert [record["status"] for record in records] == ["FAILED"] * 12

@@ -93,7 +93,7 @@ def test_trials_are_published_best_first(make_tuning, dataset, trained, tmp_path
     trials = json.loads((output / "trials.json").read_text())
     assert [trial["number"] for trial in trials] == list(range(1, 13))
     assert trials[0]["epochs"] == 3 and trials[0]["best_epoch"] == 2
-    rows = list(csv.DictReader((output / "trials.csv").open()))
+    rows = list(csv.DictReader((output / "trials.csv").read_text().splitlines()))
     assert [row["training.learning_rate"] for row in rows[::4]] == [
         "0.0001", "0.001", "0.01",
     ]  # fmt: skip
