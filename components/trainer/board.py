@@ -35,4 +35,3 @@ class Board:
             for name, value in dataclasses.asdict(metrics).items():
                 if value is not None:
                     tf.summary.scalar(f"validation/{name}", value)
-        self._writer.flush()

@@ -48,6 +48,18 @@ def take_over_weights(
         custom_objects=custom_objects(config),
     )
     values = {_place(variable): variable for variable in source.weights}
+    known = {_place(variable) for variable in classifier.weights}
+    more = [
+        place
+        for place in values.keys() - known
+        if place.split("/")[0] not in ("hidden", *_HEAD)
+    ]
+    if more:
+        raise UserError(
+            f"The model {str(initial.path)!r} can't be begun with: its encoder has "
+            f"{min(more)}, which the encoder {config.encoder!r} has not. Train with "
+            "the encoder that it was trained from."
+        )
     for variable in classifier.weights:
         layer = variable.path.split("/")[0]
         if layer in _HEAD or is_factor(variable):

@@ -40,7 +40,6 @@ from reviewbeam.components.trainer.fitting import fit_classifier
 from reviewbeam.components.trainer.writing import write_model
 
 RECIPE = 2  # raised when the same config and data would give another model
-_PACKAGES = ("reviewbeam", "tensorflow", "keras", "keras-hub", "numpy")
 
 
 def train(
@@ -132,12 +131,18 @@ def _train_into(
     }
     display.note("writing the model")
     facts |= write_model(staging, fitted, config, data, encoder, initial)
-    if (checkpoints.folder / LOGS).is_dir():
-        shutil.copytree(checkpoints.folder / LOGS, staging / LOGS)
+    _copy_logs(checkpoints.folder / LOGS, staging / LOGS)
     return facts | {
         "seconds": round(time.monotonic() - started, 1),
         "peak_memory_bytes": peak_memory(),
     }
+
+
+def _copy_logs(source: Path, target: Path) -> None:
+    """Copies TensorBoard's files, whose names tell the host, under plain names."""
+    target.mkdir()
+    for number, path in enumerate(sorted(source.glob("*"))):
+        shutil.copyfile(path, target / f"events.out.tfevents.{number}")
 
 
 def _fingerprint(
