@@ -178,8 +178,15 @@ def test_factors_of_low_rank_adaptation_begin_anew(take_over):
     np.testing.assert_allclose(new(INPUTS), old(INPUTS), atol=1e-6)
 
 
-@pytest.mark.parametrize("sizes", [{"hidden": 8}, {"layers": 1}])
-def test_an_encoder_of_other_sizes_is_refused(tiny_encoder, tmp_path, sizes):
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"hidden": 8}, "its encoder has no .* of the shape"),
+        ({"layers": 1}, "its encoder has no .* of the shape"),
+        ({"layers": 3}, "its encoder has transformer_layer_2/.* has not"),
+    ],
+)
+def test_an_encoder_of_other_sizes_is_refused(tiny_encoder, tmp_path, sizes, message):
     architecture = open_encoder(str(tiny_encoder)).architecture
     other = make_tiny_encoder(tmp_path / "other", **sizes)
     metadata = make_metadata(other, labels("multiclass", "a", "b"))
@@ -187,7 +194,7 @@ def test_an_encoder_of_other_sizes_is_refused(tiny_encoder, tmp_path, sizes):
     initial = ModelDirectory(tmp_path, metadata, "core")
     model = metadata.config.model.model_copy(update={"freeze_layers": 0})
     new = build_classifier(empty_backbone(architecture, model), metadata.labels, model)
-    with pytest.raises(UserError, match="its encoder has no .* of the shape") as error:
+    with pytest.raises(UserError, match=message) as error:
         take_over_weights(new, metadata.labels, metadata.config, initial)
     assert str(tmp_path) in str(error.value)
 
