@@ -372,14 +372,14 @@ def test_loss(fit, loss):
 @option("sampling.by", "sampling.alpha")
 def test_sampling(fit):
     def seen(sampling):
-        fitted, record = fit("languages", sampling=sampling) if sampling else none
+        changes = {} if sampling is None else {"sampling": sampling}
+        fitted, record = fit("languages", **changes)
         codes, names = record.split.language_codes()
         found = np.bincount(codes[np.concatenate(record.rows)], minlength=3)
         found = dict(zip(names, found.tolist(), strict=True))
         assert found == {entry["language"]: entry["seen"] for entry in fitted.mix}
         return found
 
-    none = fit("languages")
     assert seen(None) == seen({"alpha": 1}) == {"en": 48, "de": 6, "fr": 6}
     assert seen({"by": "language", "alpha": 0}) == {"en": 20, "de": 20, "fr": 20}
     # 0.8 ** 0.3 = 0.935 and twice 0.1 ** 0.3 = 0.501
