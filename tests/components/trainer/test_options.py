@@ -148,11 +148,10 @@ def fit(tiny_encoder, datasets, tmp_path_factory):
     validation split, and the copy of the classifier that leaves the devices.
     """
     fits = {}
-    read_splits = fitting._splits
 
     @functools.cache
     def splits(name, whole):
-        read = read_splits(datasets(name))
+        read = fitting.read_splits(datasets(name))
         return read if whole else read | {"validation": _no_rows(datasets(name).labels)}
 
     def fit(data="plain", *, whole=False, graphs=False, again=False, **changes):
@@ -169,7 +168,6 @@ def fit(tiny_encoder, datasets, tmp_path_factory):
         output = tmp_path_factory.mktemp("fit") / "model"
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(fitting, "Trainer", RecordingTrainer)
-            patch.setattr(fitting, "_splits", lambda _: splits(data, whole))
             if not whole:
                 patch.setattr(fitting, "plain_copy", lambda classifier, *_: classifier)
             tf.config.run_functions_eagerly(not graphs)
@@ -181,6 +179,7 @@ def fit(tiny_encoder, datasets, tmp_path_factory):
                     training_strategy(),
                     Checkpoints(output, "options"),
                     TrainingDisplay(quiet=True),
+                    splits=splits(data, whole),
                 )
             finally:
                 tf.config.run_functions_eagerly(False)
@@ -538,10 +537,8 @@ def test_xla(fit):
     rows = {"batch_tokens": 16 * 32, "epochs": 2}
     plain = fit("one length", graphs=True, training=rows)[1]
     compiled = fit("one length", graphs=True, training=rows | {"xla": True})[1]
-    assert (
-        compiled._step._gradients._jit_compile
-        and not plain._step._gradients._jit_compile
-    )
+    assert compiled._step._gradients._jit_compile
+    assert not hasattr(plain._step._gradients, "_jit_compile")
     np.testing.assert_allclose(compiled.losses, plain.losses, atol=1e-4)
     for path, weight in plain.after.items():
         np.testing.assert_allclose(compiled.after[path], weight, atol=1e-4)
