@@ -148,11 +148,10 @@ def fit(tiny_encoder, datasets, tmp_path_factory):
     validation split, and the copy of the classifier that leaves the devices.
     """
     fits = {}
-    read_splits = fitting._splits
 
     @functools.cache
     def splits(name, whole):
-        read = read_splits(datasets(name))
+        read = fitting.read_splits(datasets(name))
         return read if whole else read | {"validation": _no_rows(datasets(name).labels)}
 
     def fit(data="plain", *, whole=False, graphs=False, again=False, **changes):
@@ -169,7 +168,6 @@ def fit(tiny_encoder, datasets, tmp_path_factory):
         output = tmp_path_factory.mktemp("fit") / "model"
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(fitting, "Trainer", RecordingTrainer)
-            patch.setattr(fitting, "_splits", lambda _: splits(data, whole))
             if not whole:
                 patch.setattr(fitting, "plain_copy", lambda classifier, *_: classifier)
             tf.config.run_functions_eagerly(not graphs)
@@ -181,6 +179,7 @@ def fit(tiny_encoder, datasets, tmp_path_factory):
                     training_strategy(),
                     Checkpoints(output, "options"),
                     TrainingDisplay(quiet=True),
+                    splits=splits(data, whole),
                 )
             finally:
                 tf.config.run_functions_eagerly(False)
@@ -372,14 +371,14 @@ def test_loss(fit, loss):
 @option("sampling.by", "sampling.alpha")
 def test_sampling(fit):
     def seen(sampling):
-        fitted, record = fit("languages", sampling=sampling) if sampling else none
+        changes = {} if sampling is None else {"sampling": sampling}
+        fitted, record = fit("languages", **changes)
         codes, names = record.split.language_codes()
         found = np.bincount(codes[np.concatenate(record.rows)], minlength=3)
         found = dict(zip(names, found.tolist(), strict=True))
         assert found == {entry["language"]: entry["seen"] for entry in fitted.mix}
         return found
 
-    none = fit("languages")
     assert seen(None) == seen({"alpha": 1}) == {"en": 48, "de": 6, "fr": 6}
     assert seen({"by": "language", "alpha": 0}) == {"en": 20, "de": 20, "fr": 20}
     # 0.8 ** 0.3 = 0.935 and twice 0.1 ** 0.3 = 0.501
@@ -538,10 +537,8 @@ def test_xla(fit):
     rows = {"batch_tokens": 16 * 32, "epochs": 2}
     plain = fit("one length", graphs=True, training=rows)[1]
     compiled = fit("one length", graphs=True, training=rows | {"xla": True})[1]
-    assert (
-        compiled._step._gradients._jit_compile
-        and not plain._step._gradients._jit_compile
-    )
+    assert compiled._step._gradients._jit_compile
+    assert not hasattr(plain._step._gradients, "_jit_compile")
     np.testing.assert_allclose(compiled.losses, plain.losses, atol=1e-4)
     for path, weight in plain.after.items():
         np.testing.assert_allclose(compiled.after[path], weight, atol=1e-4)

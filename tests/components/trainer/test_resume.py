@@ -127,9 +127,14 @@ def test_kills_at_random_steps_change_nothing(whole, launch, tmp_path):
     last = results(whole)[2]["epochs"][-1]["steps"]
     goals = sorted(random_.sample(range(1, last - 3), KILLS))
     for goal in goals:
+        goal = max(goal, steps_saved(output) + 1)
+        moment = random_.uniform(0, 0.02)  # seconds later: also while it is saving
         run = launch()
-        assert run.kill_when(lambda goal=goal: steps_saved(output) >= goal), run.err
-        time.sleep(random_.uniform(0, 0.05))
+
+        def is_time(goal=goal, moment=moment):
+            return steps_saved(output) >= goal and (time.sleep(moment) or True)
+
+        assert run.kill_when(is_time), run.err
         assert run.end() == -signal.SIGKILL
         assert goal <= steps_saved(output)
         assert not output.exists()
