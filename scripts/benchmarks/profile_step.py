@@ -5,7 +5,7 @@ of `tf.profiler` is read without TensorBoard. Steps of 2,048 tokens, as many sho
 or few long ones, with the default recipe (`half`: embeddings and the lower half of the
 layers are frozen) and with all weights trained. Run it on a quiet machine.
 
-    python scripts/benchmarks/profile_step.py --encoder runs/encoder --shapes 64x32,16x128
+    python scripts/benchmarks/profile_step.py --encoder runs/encoder
 """
 
 import argparse

@@ -144,7 +144,8 @@ def _line(title: str, run: dict[str, float]) -> None:
     print(
         f"{title:24}{run['tokens_per_second']:8.0f} tokens/s "
         f"{run['padding']:6.1%} padding {run['rss'] / 1e6:7.0f} MB "
-        f"{run['wall']:7.1f} s wall {run['cpu']:7.1f} s cpu {run['others']:5.2f} others",
+        f"{run['wall']:7.1f} s wall {run['cpu']:7.1f} s cpu "
+        f"{run['others']:5.2f} others",
         flush=True,
     )
 
