@@ -55,7 +55,7 @@ class ModelMetadata(Config):
     config: TrainConfig
     language_detector: dict[str, str] | None  # None: languages are as they are given
     vocabulary_sha256: str
-    weights_sha256: str  # over names, shapes and bytes, in the model's order
+    weights_sha256: str  # over shapes and bytes, in the model's order
     encoder_fingerprint: str
     dataset_fingerprint: str
     initial_model: str | None  # core fingerprint of that given as --init

@@ -127,7 +127,7 @@ class TrainingConfig(Config):
     )
     patience: int = Field(2, ge=1)  # epochs without a better metric
     checkpoint_steps: int = Field(500, ge=1)  # and at the end of each epoch
-    seed: int = Field(1, ge=0)
+    seed: int = Field(1, ge=0, lt=2**32)
     deterministic: bool = True  # the same weights from the same data and seed
     logical_cpus: int | None = Field(None, ge=1)  # replicas on the CPU, to try out
 

@@ -31,6 +31,7 @@ _STATE = "state.json"
 _VARIABLES = "variables.safetensors"
 _CHECKPOINT = "checkpoint-"
 _BEST = "best-"
+_OLDER = ".older"
 
 
 def open_working_folder(
@@ -52,7 +53,7 @@ def open_working_folder(
     Raises:
       UserError: something would be lost, or it holds files of someone else.
     """
-    names = os.listdir(folder) if folder.is_dir() else []
+    names = _names(folder)
     if names and _RUN not in names:
         raise UserError(
             f"{str(folder)!r} is needed for checkpoints and holds files that "
@@ -65,7 +66,7 @@ def open_working_folder(
                 "encoder. Run the command it was started with to go on there, or add "
                 "--overwrite to discard it."
             )
-        shutil.rmtree(folder)
+        remove_folder(folder)
     make_folder(folder)
     write_json(folder / _RUN, {"fingerprint": fingerprint})
 
@@ -90,7 +91,12 @@ class Checkpoints:
     def state(self) -> dict[str, Any] | None:
         """Returns what the newest checkpoint says of the run; None: there is none."""
         newest = self._newest()
-        return read_json(newest / _STATE) if newest else None
+        if newest is None:
+            return None
+        try:
+            return read_json(newest / _STATE)
+        except (OSError, ValueError) as error:
+            raise self._damaged(newest, error) from None
 
     def restore(self, variables: Sequence[keras.Variable]) -> None:
         """Assigns the newest checkpoint's values.
@@ -125,21 +131,20 @@ class Checkpoints:
 
     def remove(self) -> None:
         """Removes the folder, when the model is published or can't be."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_folder(self.folder)
 
     def _left(self) -> str | None:
         newest = self._newest()
         return newest and f"a checkpoint ({newest.name}) of a training"
 
     def _newest(self) -> Path | None:
-        found = [
-            path
-            for path in self.folder.glob(f"{_CHECKPOINT}*")
-            if path.name.removeprefix(_CHECKPOINT).isdigit()
-        ]
-        return max(
-            found, key=lambda p: int(p.name.removeprefix(_CHECKPOINT)), default=None
-        )
+        found = {}
+        for path in self.folder.glob(f"{_CHECKPOINT}*"):
+            step = path.name.removeprefix(_CHECKPOINT).removesuffix(_OLDER)
+            if step.isdigit():
+                # One that was to be replaced counts where nothing took its place.
+                found[int(step), not path.name.endswith(_OLDER)] = path
+        return found[max(found)] if found else None
 
     def _write(self, name: str, variables, state: dict[str, Any]) -> None:
         partial = self.folder / f"{name}.partial"
@@ -148,12 +153,15 @@ class Checkpoints:
         values = {f"{i:05d}": np.asarray(v.numpy()) for i, v in enumerate(variables)}
         safetensors.numpy.save_file(values, partial / _VARIABLES)
         write_json(partial / _STATE, state)
-        for path in (partial / _VARIABLES, partial):
+        for path in (partial / _VARIABLES, partial / _STATE, partial):
             _sync(path)
-        target = self.folder / name
-        shutil.rmtree(target, ignore_errors=True)  # of a run that was taken up
+        target, older = self.folder / name, self.folder / f"{name}{_OLDER}"
+        shutil.rmtree(older, ignore_errors=True)
+        if target.exists():  # of the same step, by a stop or a run that was taken up
+            os.rename(target, older)
         os.rename(partial, target)
         _sync(self.folder)
+        shutil.rmtree(older, ignore_errors=True)
 
     def _load(self, path: Path, variables: Sequence[keras.Variable]) -> None:
         try:
@@ -163,10 +171,13 @@ class Checkpoints:
                 for index, variable in enumerate(variables):
                     variable.assign(file.get_tensor(f"{index:05d}"))
         except (OSError, ValueError, safetensors.SafetensorError) as error:
-            raise UserError(
-                f"The checkpoint {str(path)!r} can't be used ({error}). Remove "
-                f"{str(self.folder)!r} to train from the beginning."
-            ) from None
+            raise self._damaged(path, error) from None
+
+    def _damaged(self, path: Path, error: Exception) -> UserError:
+        return UserError(
+            f"The checkpoint {str(path)!r} can't be used ({error}). Remove "
+            f"{str(self.folder)!r} to train from the beginning."
+        )
 
 
 def remove_left_over(output: Path, fingerprint: str) -> None:
@@ -178,11 +189,31 @@ def remove_working_folder(folder: Path, fingerprint: str) -> None:
     """Removes what `open_working_folder` made, if it is of the same job."""
     run = folder / _RUN
     if run.is_file() and read_json(run).get("fingerprint") == fingerprint:
-        shutil.rmtree(folder)
+        remove_folder(folder)
+
+
+def remove_folder(folder: Path) -> None:
+    """Removes a working folder that may be there; what shows whose it is goes last."""
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == _RUN):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    folder.rmdir()
+
+
+def _names(folder: Path) -> list[str]:
+    """What is in a folder, without the traces of a write that was cut off."""
+    if not folder.is_dir():
+        return []
+    return [name for name in os.listdir(folder) if not name.startswith(".")]
 
 
 def _folder(output: Path) -> Path:
-    return output.absolute().with_name(output.name + ".training")
+    output = output.absolute()
+    return output.with_name(f"{output.name}.training")
 
 
 def _sync(path: Path) -> None:

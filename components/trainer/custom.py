@@ -82,6 +82,8 @@ def _load(key: str, name: str, base: type) -> Any:
         )
     try:
         instance = found() if is_class else found
+        if isinstance(found, keras.layers.Layer):  # no two models share its weights
+            instance = type(found).from_config(found.get_config())
     except TypeError as error:
         raise UserError(
             f"{key} is {name!r}, a class that can't be called without arguments "

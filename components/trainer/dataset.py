@@ -128,6 +128,12 @@ def check_trainable(
             f"model.freeze_layers is {config.model.freeze_layers}, but the encoder "
             f"{config.encoder!r} has {encoder.architecture.layers} layers."
         )
+    if config.model.lora and config.model.frozen_layers(layers) == layers:
+        raise UserError(
+            "model.lora adapts the layers that aren't frozen, and model.freeze_layers "
+            f"is {config.model.freeze_layers}: all of the encoder's. Set freeze_layers "
+            "to fewer."
+        )
     train, validation = dataset.splits["train"], dataset.splits["validation"]
     if not train["examples"]:
         raise UserError(

@@ -27,7 +27,7 @@ from reviewbeam.components.trainer.heads import head_kind, initialise_thresholds
 from reviewbeam.components.trainer.initial import NEVER, compared, take_over_weights
 from reviewbeam.components.trainer.input import Split, concatenate, read_split
 from reviewbeam.components.trainer.loop import Trainer, predict_split
-from reviewbeam.components.trainer.lora import merge_lora
+from reviewbeam.components.trainer.lora import is_factor, merge_lora
 from reviewbeam.components.trainer.losses import keras_loss, row_losses
 from reviewbeam.components.trainer.metrics import Task
 from reviewbeam.components.trainer.model import (
@@ -117,6 +117,11 @@ def fit_classifier(
     fresh = None
     if initial is not None:
         fresh = take_over_weights(classifier, data.labels, config, initial)
+        if fresh is None:
+            display.note(
+                "the head begins anew: that of the earlier model is of another kind, "
+                "or reads another pooling or hidden layer"
+            )
     with strategy.scope():
         optimizer = training_optimizer(
             config.training,
@@ -187,12 +192,15 @@ def plain_copy(
     merge_lora(classifier)
     model = config.model.model_copy(update={"lora": None, "freeze_layers": 0})
     copy = build_classifier(empty_backbone(architecture, model), labels, model)
-    sources = {variable.path: variable for variable in classifier.weights}
-    for target in copy.weights:
-        target.assign(sources[target.path].numpy())
-    pairs = [(target, sources[target.path]) for target in copy.trainable_variables]
+    # By their order: the names in a pooling of the user's own depend on what was built
+    # before.
+    sources = [v for v in classifier.weights if not is_factor(v)]
+    pairs = list(zip(copy.weights, sources, strict=True))
+    for target, source in pairs:
+        target.assign(source.numpy())
+    trained = [pair for pair in pairs if pair[0].trainable]
     copy.compile(
-        optimizer=plain_optimizer(optimizer, config.training, pairs),
+        optimizer=plain_optimizer(optimizer, config.training, trained),
         loss=keras_loss(config.loss, kind),
     )
     return copy

@@ -17,6 +17,7 @@ _THRESHOLDS = "thresholds"
 # A threshold is its weight times this: it moves as fast under Adam as the scale
 # does, which is a sum over the width of the encoder.
 _THRESHOLD_UNIT = 30.0
+_LEAST_GAP = 1e-4  # between thresholds: no class has the probability 0
 
 
 def head_kind(labels: LabelRules, config: ModelConfig) -> str:
@@ -52,7 +53,8 @@ def head_logits(pooled, kind: str, classes: int):
         dtype="float32",
         name=_THRESHOLDS,
     )(constant)
-    gaps = ops.concatenate([raw[:, :1], ops.softplus(raw[:, 1:])], axis=-1)
+    gaps = ops.softplus(raw[:, 1:]) + _LEAST_GAP
+    gaps = ops.concatenate([raw[:, :1], gaps], axis=-1)
     logits = ops.subtract(scale, ops.cumsum(gaps, axis=-1))
     return keras.layers.Activation("linear", dtype="float32", name=LOGITS)(logits)
 
@@ -68,7 +70,7 @@ def initialise_thresholds(classifier: keras.Model, counts: np.ndarray) -> None:
     shares = np.maximum(counts, 1) / np.maximum(counts, 1).sum()
     above = 1 - np.cumsum(shares)[:-1]
     thresholds = np.log(1 - above) - np.log(above)
-    gaps = np.maximum(np.diff(thresholds), 1e-3)
+    gaps = np.maximum(np.diff(thresholds) - _LEAST_GAP, 1e-3)
     raw = np.concatenate([thresholds[:1], np.log(np.expm1(gaps))])
     kernel = classifier.get_layer(_THRESHOLDS).kernel
     kernel.assign((raw / _THRESHOLD_UNIT)[None].astype(np.float32))

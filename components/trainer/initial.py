@@ -14,7 +14,13 @@ from reviewbeam.components.trainer.heads import LOGITS, head_kind
 from reviewbeam.components.trainer.lora import is_factor
 from reviewbeam.components.trainer.safe_keras import load_keras_model
 
-_HEAD = ("scale", "thresholds", LOGITS)
+_HEAD = ("scale/", "thresholds/", f"{LOGITS}/")
+_ENCODER = (
+    "token_embedding/",
+    "position_embedding/",
+    "embeddings_layer_norm/",
+    "transformer_layer_",
+)
 NEVER = -1e9  # the logit of a label that a model doesn't know
 
 
@@ -47,13 +53,9 @@ def take_over_weights(
         # Not those that the model names: it may be a stranger's.
         custom_objects=custom_objects(config),
     )
-    values = {_place(variable): variable for variable in source.weights}
-    known = {_place(variable) for variable in classifier.weights}
-    more = [
-        place
-        for place in values.keys() - known
-        if place.split("/")[0] not in ("hidden", *_HEAD)
-    ]
+    values = {_place(v): v for v in source.weights}
+    known = {_place(v) for v in classifier.weights}
+    more = [place for place in values.keys() - known if place.startswith(_ENCODER)]
     if more:
         raise UserError(
             f"The model {str(initial.path)!r} can't be begun with: its encoder has "
@@ -61,18 +63,19 @@ def take_over_weights(
             "the encoder that it was trained from."
         )
     for variable in classifier.weights:
-        layer = variable.path.split("/")[0]
-        if layer in _HEAD or is_factor(variable):
+        place = _place(variable)
+        if not place.startswith(_ENCODER) or is_factor(variable):
             continue
-        value = values.get(_place(variable))
-        if value is not None and value.shape == variable.shape:
-            variable.assign(value)
-        elif layer != "hidden":
+        value = values.get(place)
+        if value is None or value.shape != variable.shape:
             raise UserError(
                 f"The model {str(initial.path)!r} can't be begun with: its encoder "
                 f"has no {variable.path} of the shape {tuple(variable.shape)}. Train "
                 "with the encoder that it was trained from."
             )
+        variable.assign(value)
+    if config.model.pooling == initial.metadata.config.model.pooling:
+        _take_over_between(classifier, source)
     return _take_over_head(classifier, values, labels, config, initial)
 
 
@@ -97,6 +100,24 @@ def _place(variable: keras.Variable) -> str:
     return variable.path.removeprefix("embeddings/")
 
 
+def _take_over_between(classifier: keras.Model, source: keras.Model) -> None:
+    """Assigns what is between encoder and head: a pooling's weights, a hidden layer's.
+
+    By their order, since the names in a user's own pooling tell nothing.
+    """
+    between = [
+        [
+            variable
+            for variable in model.weights
+            if not _place(variable).startswith((*_ENCODER, *_HEAD))
+        ]
+        for model in (classifier, source)
+    ]
+    if [v.shape for v in between[0]] == [v.shape for v in between[1]]:
+        for variable, value in zip(*between, strict=True):
+            variable.assign(value)
+
+
 def _take_over_head(classifier, values, labels, config, initial) -> list[int] | None:
     old, before = initial.metadata.labels, initial.metadata.config.model
     kind = head_kind(labels, config.model)
@@ -106,7 +127,9 @@ def _take_over_head(classifier, values, labels, config, initial) -> list[int] | 
         before.hidden_units,
     ):
         return None
-    heads = [v for v in classifier.weights if v.path.split("/")[0] in _HEAD]
+    heads = [v for v in classifier.weights if v.path.startswith(_HEAD)]
+    if any(v.path not in values for v in heads):
+        return None  # not as its model.json says
     if kind in ("sigmoid", "cumulative"):
         if kind == "sigmoid" and old.names == labels.names[::-1]:
             for variable in heads:

@@ -77,6 +77,7 @@ class Trainer:
             float16=float16,
             xla=training.xla,
         )
+        self._float16 = float16
         self._optimizer = optimizer
         self._task = task
         self._config = config
@@ -98,37 +99,27 @@ class Trainer:
           ReviewbeamError: a loss is not finite.
           UserError: a batch doesn't fit into the device's memory.
         """
-        training = self._training
-        plans = [
-            plan_batches(
-                epoch_rows(train, self._config.sampling, training.seed, epoch),
-                train.lengths,
-                training.batch_tokens,
-                training.seed,
-                epoch,
-                few_shapes=training.xla,
-            )
-            for epoch in range(training.epochs)
-        ]
-        steps = sum(-(-len(plan) // training.accumulation) for plan in plans)
-        rates = learning_rates(steps, training)
+        counts = [len(self._plan(train, e)) for e in range(self._training.epochs)]
+        steps = sum(-(-count // self._training.accumulation) for count in counts)
+        rates = learning_rates(steps, self._training)
         self._display.begin(steps)
         self._take_up()
-        self._tell_shuffling(plans)
+        self._tell_shuffling(train)
         progress = self.progress
         logs = self._checkpoints.folder / LOGS
         with StopSignals() as stop, Board(logs) as board:
             while not progress.finished:
-                self._train_epoch(train, plans[progress.epoch], rates, board, stop)
-                self._end_epoch(plans[progress.epoch], validation, rates, board)
+                plan = self._plan(train, progress.epoch)
+                self._train_epoch(train, plan, rates, board, stop)
+                self._end_epoch(plan, validation, rates, board)
                 self._save()
                 self._stop_if_asked(stop, steps)
         if progress.best_epoch < len(progress.history):
             self._display.note(
-                f"no better {training.early_stopping_metric} since epoch "
+                f"no better {self._training.early_stopping_metric} since epoch "
                 f"{progress.best_epoch}: its weights are kept"
             )
-        if training.early_stopping_metric != "none":
+        if self._training.early_stopping_metric != "none":
             self._checkpoints.restore_best(progress.best_epoch, self._variables)
         return progress
 
@@ -138,20 +129,33 @@ class Trainer:
             return
         self.progress = Progress.from_state(state)
         self._checkpoints.restore(self._variables)
-        if self.progress.loss_scale is not None:
+        # Another device may compute in another precision.
+        if self._float16 and self.progress.loss_scale is not None:
             self._step.loss_scale = self.progress.loss_scale
             self._step.good_steps = self.progress.good_steps
         self._display.take_up(self.progress.step)
 
-    def _tell_shuffling(self, plans: list[BatchPlan]) -> None:
-        plan = plans[0]
+    def _plan(self, train: Split, epoch: int) -> BatchPlan:
+        """Plans an epoch; not all at once, which takes 8 bytes a row for each."""
+        training = self._training
+        return plan_batches(
+            epoch_rows(train, self._config.sampling, training.seed, epoch),
+            train.lengths,
+            training.batch_tokens,
+            training.seed,
+            epoch,
+            few_shapes=training.xla,
+        )
+
+    def _tell_shuffling(self, train: Split) -> None:
+        plan = self._plan(train, 0)
         lengths = np.unique(plan.shapes[:, 1])
         line = (
             f"{len(plan)} batches an epoch, of {len(lengths)} lengths, "
             f"{plan.padding_share:.1%} padding"
         )
-        if len(plans) > 1:
-            kept = mates_kept(plans[0], plans[1])
+        if self._training.epochs > 1:
+            kept = mates_kept(plan, self._plan(train, 1))
             line += f"; {kept:.0%} of a row's batch mates are so again an epoch later"
         self._display.note(line)
 
@@ -178,7 +182,7 @@ class Trainer:
                 tokens_per_second=self._display.tokens_per_second,
             )
             due = progress.step % training.checkpoint_steps == 0
-            if (due or stop.received) and progress.batch < len(plan):
+            if stop.received or (due and progress.batch < len(plan)):
                 self._save()
                 self._stop_if_asked(stop, len(rates))
 
@@ -204,8 +208,9 @@ class Trainer:
             f"The device's memory is not enough for a batch of {rows} rows x {length} "
             f"tokens. Try training.batch_tokens={tokens // 2} with "
             f"training.accumulation={self._training.accumulation * 2}: about the same "
-            "rows a step. What is frozen or adapted (model.freeze_layers, model.lora) "
-            "and training.precision count too."
+            "rows a step (with --overwrite, where checkpoints stand). What is frozen "
+            "or adapted (model.freeze_layers, model.lora) and training.precision count "
+            "too."
         )
 
     def _end_epoch(self, plan, validation, rates, board) -> None:
@@ -241,12 +246,12 @@ class Trainer:
         )
 
     def _save(self) -> None:
-        self.progress.loss_scale = self._step.loss_scale
+        self.progress.loss_scale = self._step.loss_scale if self._float16 else None
         self.progress.good_steps = self._step.good_steps
         self._checkpoints.save(dataclasses.asdict(self.progress), self._variables)
 
     def _stop_if_asked(self, stop: StopSignals, steps: int) -> None:
-        if stop.received and not self.progress.finished:
+        if stop.received:
             raise StoppedError(
                 f"stopped by {stop.received} at step {self.progress.step} of {steps}; "
                 "the state is saved, and the same command goes on from there."
@@ -265,10 +270,19 @@ def predict_split(predict, split: Split, batch_tokens: int) -> np.ndarray:
 
 
 def _trained(classifier: keras.Model) -> list[keras.Variable]:
-    """What training changes: the trainable weights and the seeds of dropout."""
+    """What training changes: weights that aren't frozen, and the seeds of dropout.
+
+    A pooling of the user's own may have weights that follow without a gradient, as
+    running averages do.
+    """
     weights = {id(variable) for variable in classifier.weights}
     seeds = [v for v in classifier.variables if id(v) not in weights]
-    return [*classifier.trainable_variables, *seeds]
+    following = [
+        v
+        for v in classifier.non_trainable_weights
+        if not v.path.startswith(("embeddings", "transformer_layer_"))
+    ]
+    return [*classifier.trainable_variables, *following, *seeds]
 
 
 def _groups(feed: Iterable, size: int) -> Iterator[tuple[list, float]]:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.common.train_config import LossConfig, is_custom
 from reviewbeam.components.trainer.custom import load_compiled_loss, load_loss
 from reviewbeam.components.trainer.heads import log_probabilities, probabilities
@@ -29,7 +30,7 @@ def row_losses(config: LossConfig, kind: str, class_weights: np.ndarray) -> RowL
     """
     weights = tf.constant(class_weights, tf.float32)
     if is_custom(config.name):
-        loss = _custom(load_loss(config.name), kind)
+        loss = _custom(config.name, kind)
     elif kind == "sigmoids":
         return _of_labels(config, weights)
     else:
@@ -66,7 +67,9 @@ def _of_classes(config: LossConfig, kind: str) -> RowLosses:
         logs = log_probabilities(logits, kind)
         own = tf.gather(logs, labels, axis=1, batch_dims=1)
         if config.name == "focal":  # Lin et al. 2017
-            return -((1 - tf.exp(own)) ** config.focal_gamma) * own
+            # Not 0, where the power has no gradient.
+            wrong = tf.maximum(1 - tf.exp(own), 1e-7)
+            return -(wrong**config.focal_gamma) * own
         if smoothing:
             return -(1 - smoothing) * own - smoothing * tf.reduce_mean(logs, axis=1)
         return -own
@@ -89,12 +92,17 @@ def _of_labels(config: LossConfig, weights) -> RowLosses:
     return loss
 
 
-def _custom(function, kind: str) -> RowLosses:
+def _custom(name: str, kind: str) -> RowLosses:
+    function = load_loss(name)
+
     def loss(labels, logits):
         losses = function(labels, probabilities(logits, kind))
         losses = tf.cast(losses, tf.float32)
         if losses.shape.rank == 0:
-            raise TypeError("a custom loss gave one number; one for each row is needed")
+            raise UserError(
+                f"loss.name is {name!r}, which gave one number; a loss for each row is "
+                "needed."
+            )
         return tf.reduce_mean(tf.reshape(losses, [tf.shape(losses)[0], -1]), axis=1)
 
     return loss

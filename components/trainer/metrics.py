@@ -1,6 +1,7 @@
 """Validation metrics, computed over a whole split at once."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ class ValidationMetrics:
 
     def better_than(self, other: "ValidationMetrics | None", metric: str) -> bool:
         """Tells whether a metric has improved; a NaN is never better."""
-        if other is None:
+        if other is None or math.isnan(getattr(other, metric)):
             return True
         mine, theirs = getattr(self, metric), getattr(other, metric)
         return mine < theirs if metric in _LESS_IS_BETTER else mine > theirs

@@ -1,5 +1,6 @@
 """The training job: a dataset and an encoder in, a model directory out."""
 
+import os
 import shutil
 import time
 from pathlib import Path
@@ -103,6 +104,7 @@ def train(
         add_to_run_record(
             staging, dataset=str(data.path), encoder=str(encoder.path), **run
         )
+    os.sync()  # the model is on the disk before its checkpoints go
     checkpoints.remove()
     return _summary(output) | run | {"done_before": False}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from reviewbeam.components.common.artifacts import write_json, write_text
 from reviewbeam.components.common.calibration import Calibration, calibrated, decide
@@ -64,6 +65,8 @@ def write_model(
     Raises:
       ReviewbeamError: the written forms don't agree.
     """
+    # The forms are compared in full float32, which newer GPUs don't compute in.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     metadata = _metadata(config, data, encoder, fitted, initial)
     history = _history(fitted)
     export_model(fitted.classifier, directory)

@@ -205,3 +205,56 @@ def test_what_a_run_left_when_it_was_killed_at_its_very_end_is_removed(output):
     remove_left_over(output, "a")
     assert not checkpoints.folder.exists()
     remove_left_over(output, "a")
+
+
+def test_a_checkpoint_that_is_written_again_is_never_missing(output, monkeypatch):
+    checkpoints = Checkpoints(output, "a")
+    checkpoints.save(state(5), make_variables(5))
+    rename = os.rename
+
+    def killed(source, target):
+        if str(source).endswith(".partial"):
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save(state(5), make_variables(6))
+    monkeypatch.undo()
+    opened = Checkpoints(output, "a")
+    assert opened.state()["step"] == 5
+    found = make_variables()
+    opened.restore(found)
+    assert_equal(found, make_variables(5))
+    opened.save(state(5), make_variables(7))
+    assert names(opened) == ["checkpoint-5", "run.json"]
+
+
+def test_a_removal_that_is_killed_leaves_what_shows_whose_it_is(output, monkeypatch):
+    checkpoints = Checkpoints(output, "a")
+    checkpoints.save(state(5), make_variables(5))
+
+    def killed(path, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("shutil.rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.remove()
+    monkeypatch.undo()
+    remove_left_over(output, "a")
+    assert not checkpoints.folder.exists()
+
+
+def test_a_trace_of_a_cut_off_write_is_no_ones_file(output):
+    folder = output.parent / "model.training"
+    folder.mkdir()
+    (folder / ".run.json.12.tmp").write_text("{")
+    assert Checkpoints(output, "a").state() is None
+
+
+def test_a_state_that_is_empty_is_told(output):
+    checkpoints = Checkpoints(output, "a")
+    checkpoints.save(state(5), make_variables(5))
+    (checkpoints.folder / "checkpoint-5" / "state.json").write_text("")
+    with pytest.raises(UserError, match="can't be used"):
+        checkpoints.state()

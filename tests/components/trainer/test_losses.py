@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.common.train_config import LossConfig
 from reviewbeam.components.trainer.heads import probabilities
 from reviewbeam.components.trainer.losses import keras_loss, row_losses
@@ -96,3 +97,26 @@ def test_a_loss_of_the_users_own_gets_probabilities(name, power):
     expected = weights[LABELS] * (1 - shares[np.arange(5), LABELS]) ** power
     found = row_losses(config, "softmax", weights)(tf.constant(LABELS), logits)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("gamma", [0, 0.5, 2])
+def test_a_row_that_is_surely_right_has_a_focal_gradient(gamma):
+    loss = row_losses(LossConfig(name="focal", focal_gamma=gamma), "softmax", ONES)
+    logits = tf.Variable([[100.0, 0, 0, 0]])
+    with tf.GradientTape() as tape:
+        value = tf.reduce_sum(loss(tf.constant([0]), logits))
+    np.testing.assert_allclose(
+        tape.gradient(value, logits), np.zeros((1, 4)), atol=1e-4
+    )
+
+
+@keras.saving.register_keras_serializable("tests")
+def summed(labels, found):
+    """A loss that forgets its rows."""
+    return keras.ops.sum(found)
+
+
+def test_a_loss_of_one_number_is_refused():
+    loss = row_losses(LossConfig(name=f"{__name__}:summed"), "softmax", ONES)
+    with pytest.raises(UserError, match="gave one number; a loss for each row"):
+        loss(tf.constant(LABELS), logits_of("softmax"))
