@@ -202,7 +202,8 @@ def _check_class(path: Path, value: dict[str, Any], custom: Collection[str]) -> 
     if name in _VALUES and module in (None, "builtins") and registered is None:
         return
     if not (known and honest):
-        full = ".".join(str(p) for p in (module, registered or name) if p)
+        shown = wanted if name == "function" else registered or name
+        full = ".".join(str(part) for part in (module, shown) if part)
         _refuse(
             path,
             f"its {_CONFIG} names {full[:120]!r}, which is not among the layers, "
