@@ -94,6 +94,7 @@ def tune(
         trials = Trials(config, data, working, expected, displays, overwrite=overwrite)
         points = [trial.point for trial in trials.done]
         search(config, points, trials.run, working)
+        _check_any_finished(trials)
         _write(staging, config, trials.done)
         write_manifest(
             staging,
@@ -107,13 +108,19 @@ def tune(
     return _summary(output) | {"done_before": False}
 
 
+def _check_any_finished(trials: Trials) -> None:
+    told = failures(trials.done)
+    if len(told) == len(trials.done):
+        trials.forget()
+        raise UserError(
+            f"All {len(told)} trials failed:\n  " + "\n  ".join(told[:5]) + "\nChange "
+            "what they name; the same command tries them again."
+        )
+
+
 def _write(staging: Path, config: TuneConfig, trials: list[Trial]) -> None:
     objective = config.search.objective
     best = ranked(trials, objective)[0]
-    if best.failure:
-        raise UserError(
-            f"All {len(trials)} trials failed:\n  " + "\n  ".join(failures(trials)[:5])
-        )
     found = config.trial(best.values).model_dump(mode="json")
     write_json(staging / TRIALS, [trial.public() for trial in trials])
     write_text(staging / "trials.csv", trials_csv(trials))
