@@ -88,9 +88,9 @@ class Trials:
         else:
             trial = self._trained(trial, display)
         self.done.append(trial)
+        write_json(self._folder / TRIALS, [dataclasses.asdict(t) for t in self.done])
         for finished in self._folder.glob("*.training"):
             shutil.rmtree(finished, ignore_errors=True)
-        write_json(self._folder / TRIALS, [dataclasses.asdict(t) for t in self.done])
         display.note(_outcome(trial, self.done, objective))
         return trial.figure(objective)
 

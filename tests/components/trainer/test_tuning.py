@@ -218,6 +218,22 @@ def test_what_the_machine_lacks_is_no_failed_trial(
     assert [t["failure"] for t in summary["trials"]] == [None] * 3
 
 
+def test_a_checkpoint_stays_until_its_trial_is_kept(
+    make_tuning, dataset, trained, tmp_path, monkeypatch
+):
+    config = make_tuning({"training.learning_rate": RATES})
+    write, kept = trial_runs.write_json, []
+
+    def watched(path, data):
+        kept.append([folder.name for folder in path.parent.glob("*.training")])
+        write(path, data)
+
+    monkeypatch.setattr(trial_runs, "write_json", watched)
+    tune(config, dataset, tmp_path / "tuning", displays=quiet)
+    # One at a time: it is there when the trial is written, and gone after that.
+    assert kept == [["trial-1.training"], ["trial-2.training"], ["trial-3.training"]]
+
+
 def test_the_same_values_are_trained_once(
     make_tuning, dataset, trained, tmp_path, monkeypatch
 ):
