@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import gc
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +19,11 @@ from reviewbeam.components.common.artifacts import (
 from reviewbeam.components.common.encoder_directory import open_encoder
 from reviewbeam.components.common.errors import ReviewbeamError, StoppedError
 from reviewbeam.components.common.tune_config import TuneConfig
-from reviewbeam.components.trainer.checkpoint import Checkpoints, open_working_folder
+from reviewbeam.components.trainer.checkpoint import (
+    Checkpoints,
+    open_working_folder,
+    remove_folder,
+)
 from reviewbeam.components.trainer.dataset import Dataset, check_trainable
 from reviewbeam.components.trainer.devices import training_strategy
 from reviewbeam.components.trainer.display import TrainingDisplay
@@ -90,7 +93,7 @@ class Trials:
         self.done.append(trial)
         write_json(self._folder / TRIALS, [dataclasses.asdict(t) for t in self.done])
         for finished in self._folder.glob("*.training"):
-            shutil.rmtree(finished, ignore_errors=True)
+            remove_folder(finished)
         display.note(_outcome(trial, self.done, objective))
         return trial.figure(objective)
 

@@ -10,7 +10,6 @@ OUTPUT.tuning/            while it runs
   trial-N.training/       checkpoints of the one that runs
 """
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,10 @@ from reviewbeam.components.common.publishing import (
     staged_output,
 )
 from reviewbeam.components.common.tune_config import TuneConfig
-from reviewbeam.components.trainer.checkpoint import remove_working_folder
+from reviewbeam.components.trainer.checkpoint import (
+    remove_folder,
+    remove_working_folder,
+)
 from reviewbeam.components.trainer.dataset import Dataset, check_trainable, open_dataset
 from reviewbeam.components.trainer.display import TrainingDisplay
 from reviewbeam.components.trainer.search import search
@@ -104,7 +106,7 @@ def tune(
             objective=config.search.objective,
         )
         add_to_run_record(staging, dataset=str(data.path))
-    shutil.rmtree(working, ignore_errors=True)
+    remove_folder(working)
     return _summary(output) | {"done_before": False}
 
 
