@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pydantic
+
 from reviewbeam.components.common.artifacts import (
     check_files,
     files_below,
@@ -65,6 +67,20 @@ class ModelMetadata(Config):
     # Per split: examples, labels, languages; and the predictions on validation.
     training_statistics: dict[str, Any]
     versions: dict[str, str]
+
+    @pydantic.model_validator(mode="after")
+    def _check(self):
+        counts = {"binary": 1, "multilabel": len(self.labels.names)}
+        expected = counts.get(self.labels.type, 0)
+        slices = {"all rows": self.calibration, **self.calibration.languages}
+        for name, part in slices.items():
+            if len(part.thresholds) != expected:
+                raise ValueError(
+                    f"calibration of {name} has {len(part.thresholds)} thresholds; "
+                    f"{len(self.labels.names)} {self.labels.type} labels take "
+                    f"{expected}"
+                )
+        return self
 
     def core_fingerprint(self) -> str:
         """Identifies all that decides a prediction: equal for equal models."""

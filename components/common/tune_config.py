@@ -25,7 +25,7 @@ class SearchConfig(Config):
     trials: int | None = Field(None, ge=1)  # at most; none: all of the grid
     # On the validation split, of a trial's best epoch; loss and error: the least
     objective: Literal["macro_f1", "accuracy", "loss", "error"] = "macro_f1"
-    seed: int = Field(1, ge=1)  # of the choice; a trial's own is training.seed
+    seed: int = Field(1, ge=1, lt=2**31)  # of the choice; trials: training.seed
 
 
 class Range(Config):

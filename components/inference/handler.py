@@ -105,12 +105,17 @@ class SavedModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, LoadedModel
         offsets = np.asarray(token_ids.offsets)
         ids = np.asarray(token_ids.values).astype(np.int32, copy=False)
         lengths = np.diff(offsets)
-        rows: np.ndarray | None = None
+        rows = np.empty((len(lengths), self._classes), np.float32)
         for indices in cut_batches(lengths, self._batch_tokens):
             padded, mask = pad(ids, offsets[indices], lengths[indices])
             probabilities = model.probabilities(padded, mask)
-            if rows is None:
-                rows = np.empty((len(lengths), probabilities.shape[1]), np.float32)
+            if probabilities.shape != (len(indices), self._classes):
+                raise UserError(
+                    f"{self._saved_model} gave probabilities of the shape "
+                    f"{list(probabilities.shape)} for {len(indices)} texts, and the "
+                    f"model's metadata names {self._classes} labels. Use a model from "
+                    "where you trust it."
+                )
             rows[indices] = probabilities
         return with_columns(chunk, probabilities=_as_lists(rows))
 
@@ -134,8 +139,6 @@ def pad(
     return np.where(mask, ids[places], PAD_ID).astype(np.int32), mask.astype(np.int32)
 
 
-def _as_lists(rows: np.ndarray | None) -> pa.ListArray:
-    if rows is None:
-        return pa.array([], pa.list_(pa.float32()))
+def _as_lists(rows: np.ndarray) -> pa.ListArray:
     offsets = np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1]
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(rows.ravel()))

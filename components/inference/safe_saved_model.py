@@ -81,7 +81,7 @@ def check_saved_model(directory: str | os.PathLike, classes: int) -> None:
     """
     path = Path(directory) / "saved_model.pb"
     graph = _read(path)
-    functions = {f.signature.name: f for f in graph.graph_def.library.function}
+    functions = _functions(path, graph)
     nodes = [graph.graph_def.node, *(f.node_def for f in functions.values())]
     unknown = {
         node.op
@@ -112,6 +112,19 @@ def _read(path: Path):
     if len(saved.meta_graphs) != 1 or not saved.meta_graphs[0].object_graph_def.nodes:
         _refuse(path, "it is no SavedModel that TensorFlow 2 wrote, or was cut short")
     return saved.meta_graphs[0]
+
+
+def _functions(path: Path, graph) -> dict:
+    """Returns the functions by name, of which TensorFlow must read none otherwise."""
+    functions: dict = {}
+    for function in graph.graph_def.library.function:
+        name = function.signature.name
+        if name in functions:
+            _refuse(path, f"it holds two functions of the name {name!r}")
+        if name in _OPERATIONS | _CHECKPOINTS:  # it would run in the operation's place
+            _refuse(path, f"it holds a function with the operation's name {name!r}")
+        functions[name] = function
+    return functions
 
 
 def _check_objects(path: Path, graph) -> None:
@@ -146,7 +159,7 @@ def _touching_files(functions: dict) -> set[str]:
 
 
 def _touches(node, functions: set[str]) -> bool:
-    called = {value.func.name for value in node.attr.values()}
+    called = {node.op} | {value.func.name for value in node.attr.values()}
     return node.op in _CHECKPOINTS or not functions.isdisjoint(called)
 
 

@@ -1,10 +1,11 @@
 """The trials of a tuning, one training each, kept where a stopped one goes on."""
 
+import contextlib
 import dataclasses
 import gc
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,11 @@ from reviewbeam.components.common.artifacts import (
 from reviewbeam.components.common.encoder_directory import open_encoder
 from reviewbeam.components.common.errors import ReviewbeamError, StoppedError
 from reviewbeam.components.common.tune_config import TuneConfig
-from reviewbeam.components.trainer.checkpoint import Checkpoints, open_working_folder
+from reviewbeam.components.trainer.checkpoint import (
+    Checkpoints,
+    open_working_folder,
+    remove_folder,
+)
 from reviewbeam.components.trainer.dataset import Dataset, check_trainable
 from reviewbeam.components.trainer.devices import training_strategy
 from reviewbeam.components.trainer.display import TrainingDisplay
@@ -68,6 +73,8 @@ class Trials:
 
         Raises:
           StoppedError: a signal came; the state is saved.
+          UserError: the encoder, the splits or the devices can't be used, which is
+            no trial's fault.
         """
         objective = self._config.search.objective
         if number <= len(self.done):
@@ -85,51 +92,74 @@ class Trials:
             trial = self._trained(trial, display)
         self.done.append(trial)
         write_json(self._folder / TRIALS, [dataclasses.asdict(t) for t in self.done])
+        for finished in self._folder.glob("*.training"):
+            remove_folder(finished)
         display.note(_outcome(trial, self.done, objective))
         return trial.figure(objective)
 
+    def forget(self) -> None:
+        """Lets a later process try again what was done."""
+        (self._folder / TRIALS).unlink(missing_ok=True)
+
     def _trained(self, trial: Trial, display: TrainingDisplay) -> Trial:
         started = time.monotonic()
-        place = self._folder / f"trial-{trial.number}"
-        checkpoints = None
         try:
+            found = self._fit(trial, display)
+        except _TrialError as error:
+            found = {"failure": " ".join(str(error).split())}
+        finally:
+            _free_memory()
+        seconds = round(time.monotonic() - started, 1)
+        return dataclasses.replace(trial, seconds=seconds, **found)
+
+    def _fit(self, trial: Trial, display: TrainingDisplay) -> dict[str, Any]:
+        """Trains; what is the machine's fault rather than the values' is raised."""
+        with _fails_the_trial():
             config = self._config.trial(trial.values)
-            encoder = open_encoder(config.encoder)
+        encoder = open_encoder(config.encoder)
+        with _fails_the_trial():
             check_trainable(self._data, encoder, config)
-            self._splits = self._splits or read_splits(self._data)
-            identity = fingerprint(config.model_dump(mode="json"))
-            checkpoints = Checkpoints(place, identity, overwrite=True)
+        self._splits = self._splits or read_splits(self._data)
+        strategy = training_strategy(config.training.logical_cpus)
+        place = self._folder / f"trial-{trial.number}"
+        identity = fingerprint(config.model_dump(mode="json"))
+        checkpoints = Checkpoints(place, identity, overwrite=True)
+        with _fails_the_trial():
             progress = fit_classifier(
                 config,
                 self._data,
                 encoder,
-                training_strategy(config.training.logical_cpus),
+                strategy,
                 checkpoints,
                 display,
                 splits=self._splits,
             ).progress
-            figures = dataclasses.asdict(progress.best)
-            found = {
-                "metrics": figures,
-                "epochs": len(progress.history),
-                "best_epoch": progress.best_epoch,
-            }
-            if not math.isfinite(figures[self._config.search.objective]):
-                found = {"failure": f"its metrics are no numbers: {figures}"}
-        except StoppedError:
-            raise
-        except ReviewbeamError as error:
-            found = {"failure": " ".join(str(error).split())}
-        finally:
-            _free_memory()
-        if checkpoints:
-            checkpoints.remove()
-        seconds = round(time.monotonic() - started, 1)
-        return dataclasses.replace(trial, seconds=seconds, **found)
+        figures = dataclasses.asdict(progress.best)
+        if not math.isfinite(figures[self._config.search.objective]):
+            raise _TrialError(f"its metrics are no numbers: {figures}")
+        return {
+            "metrics": figures,
+            "epochs": len(progress.history),
+            "best_epoch": progress.best_epoch,
+        }
 
     def _read(self) -> list[Trial]:
         path = self._folder / TRIALS
         return [Trial(**t) for t in read_json(path)] if path.is_file() else []
+
+
+class _TrialError(Exception):
+    """These values can't be trained with; others may."""
+
+
+@contextlib.contextmanager
+def _fails_the_trial() -> Iterator[None]:
+    try:
+        yield
+    except StoppedError:
+        raise
+    except ReviewbeamError as error:
+        raise _TrialError(str(error)) from error
 
 
 def _free_memory() -> None:

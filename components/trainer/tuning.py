@@ -10,7 +10,6 @@ OUTPUT.tuning/            while it runs
   trial-N.training/       checkpoints of the one that runs
 """
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,10 @@ from reviewbeam.components.common.publishing import (
     staged_output,
 )
 from reviewbeam.components.common.tune_config import TuneConfig
-from reviewbeam.components.trainer.checkpoint import remove_working_folder
+from reviewbeam.components.trainer.checkpoint import (
+    remove_folder,
+    remove_working_folder,
+)
 from reviewbeam.components.trainer.dataset import Dataset, check_trainable, open_dataset
 from reviewbeam.components.trainer.display import TrainingDisplay
 from reviewbeam.components.trainer.search import search
@@ -94,6 +96,7 @@ def tune(
         trials = Trials(config, data, working, expected, displays, overwrite=overwrite)
         points = [trial.point for trial in trials.done]
         search(config, points, trials.run, working)
+        _check_any_finished(trials)
         _write(staging, config, trials.done)
         write_manifest(
             staging,
@@ -103,17 +106,23 @@ def tune(
             objective=config.search.objective,
         )
         add_to_run_record(staging, dataset=str(data.path))
-    shutil.rmtree(working, ignore_errors=True)
+    remove_folder(working)
     return _summary(output) | {"done_before": False}
+
+
+def _check_any_finished(trials: Trials) -> None:
+    told = failures(trials.done)
+    if len(told) == len(trials.done):
+        trials.forget()
+        raise UserError(
+            f"All {len(told)} trials failed:\n  " + "\n  ".join(told[:5]) + "\nChange "
+            "what they name; the same command tries them again."
+        )
 
 
 def _write(staging: Path, config: TuneConfig, trials: list[Trial]) -> None:
     objective = config.search.objective
     best = ranked(trials, objective)[0]
-    if best.failure:
-        raise UserError(
-            f"All {len(trials)} trials failed:\n  " + "\n  ".join(failures(trials)[:5])
-        )
     found = config.trial(best.values).model_dump(mode="json")
     write_json(staging / TRIALS, [trial.public() for trial in trials])
     write_text(staging / "trials.csv", trials_csv(trials))

@@ -48,6 +48,14 @@ def test_a_space_that_can_not_be_searched(space, words):
         config(space)
 
 
+@pytest.mark.parametrize("seed", [0, 2**31])
+def test_a_seed_that_random_numbers_can_not_start_from(seed):
+    rates = {"training.learning_rate": [1e-3]}
+    assert config(rates, seed=2**31 - 1).search.seed == 2**31 - 1
+    with pytest.raises(UserError, match="search.seed"):
+        config(rates, seed=seed)
+
+
 def test_all_problems_of_a_space_are_told():
     with pytest.raises(UserError) as error:
         config({"trainin.epochs": [1], "model.drop": [0.1]})

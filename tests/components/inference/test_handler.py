@@ -189,6 +189,13 @@ def test_a_model_of_other_classes_is_not_run(saved_model):
         handler.load_model()
 
 
+def test_other_probabilities_than_the_metadata_names_are_told():
+    handler = SavedModelHandler("the/model", classes=4, batch_tokens=8)
+    told = r"the/model gave .* shape \[1, 3\] for 1 texts.* names 4 labels"
+    with pytest.raises(UserError, match=told):
+        handler.run_inference([_chunk([[0, 5, 2]])], FakeModel())
+
+
 def test_runs_a_saved_model(saved_model):
     handler = SavedModelHandler(saved_model, classes=2, batch_tokens=8)
     model = handler.load_model()

@@ -201,6 +201,45 @@ def test_nothing_that_is_loaded_leads_to_the_saver(sound, tmp_path, change):
         check_saved_model(path, CLASSES)
 
 
+def _function(graph, part):
+    library = graph.graph_def.library.function
+    return next(f for f in library if part in f.signature.name)
+
+
+def _name_the_saver_as_an_operation(graph):
+    function = graph.graph_def.library.function.add()
+    function.CopyFrom(_function(graph, "traced_save"))
+    function.signature.name = "Abs"
+    _function(graph, "serve").node_def.add(name="more", op="Abs")
+
+
+def _name_a_function_as_an_operation_of_the_saver(graph):
+    graph.graph_def.library.function.add().signature.name = "SaveV2"
+
+
+def _name_two_functions_alike(graph):
+    function = graph.graph_def.library.function.add()
+    function.CopyFrom(_function(graph, "traced_save"))
+    function.signature.name = _function(graph, "serve").signature.name
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_name_the_saver_as_an_operation, "with the operation's name 'Abs'"),
+        (
+            _name_a_function_as_an_operation_of_the_saver,
+            "with the operation's name 'SaveV2'",
+        ),
+        (_name_two_functions_alike, "two functions of the name '.*serve"),
+    ],
+)
+def test_names_that_mean_two_things_are_refused(sound, tmp_path, change, reason):
+    path = change_program(sound, tmp_path / "saved_model", change)
+    with pytest.raises(UserError, match=f"was not opened: it holds .*{reason}"):
+        check_saved_model(path, CLASSES)
+
+
 def _resource(graph):
     graph.object_graph_def.nodes.add().resource.device = "cpu"
 

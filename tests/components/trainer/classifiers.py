@@ -12,6 +12,7 @@ HASH = "0" * 64
 def make_metadata(encoder, labels, model=None, **changes):
     """Returns the metadata of a model that was never trained."""
     config = {"encoder": str(encoder), "model": model or {}}
+    count = {"binary": 1, "multilabel": len(labels["names"])}.get(labels["type"], 0)
     return ModelMetadata.model_validate(
         {
             "labels": labels,
@@ -25,7 +26,7 @@ def make_metadata(encoder, labels, model=None, **changes):
             "dataset_fingerprint": HASH,
             "initial_model": None,
             "class_weights": (1.0,) * len(labels["names"]),
-            "calibration": {},
+            "calibration": {"thresholds": (0.5,) * count},
             "training_statistics": {},
             "versions": {"keras": keras.__version__},
         }

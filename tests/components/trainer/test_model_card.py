@@ -76,9 +76,12 @@ def test_the_card_tells_data_metrics_and_limits():
     calibration = {
         "rows": 50,
         "temperature": 1.25,
-        "languages": {"en": {"rows": 40, "temperature": 2, "thresholds": [0.25]}},
+        "thresholds": [0.5, 0.5, 1],
+        "languages": {
+            "en": {"rows": 40, "temperature": 2, "thresholds": [0.25, 0.5, 0.75]}
+        },
     }
-    card = make_card(calibration=calibration)
+    card = make_card(LABELS | {"type": "multilabel"}, calibration=calibration)
     for line in (
         "| train | 330 | 9000 |",
         "| all | 30 | 0 | 300 |",
@@ -87,8 +90,8 @@ def test_the_card_tells_data_metrics_and_limits():
         "| all |  | 0.8123 | 0.7 | 0.5 |",
         "| en | 40 | 0.9 | 0.8 |  |",
         "| not known | 10 | 0.4 | 0.3 |  |",
-        "| all | 50 | 1.25 | none |",
-        "| en | 40 | 2 | 0.250 |",
+        "| all | 50 | 1.25 | 0.500, 0.500, 1.000 |",
+        "| en | 40 | 2 | 0.250, 0.500, 0.750 |",
         f"| dataset | {HASH} |",
         "- It has learned from texts in de, en; how well it does in any other was not "
         "measured.",

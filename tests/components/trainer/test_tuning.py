@@ -185,16 +185,53 @@ def test_a_training_that_diverges_is_a_failed_trial(
 
 
 def test_a_tuning_without_a_finished_trial_publishes_nothing(
-    make_tuning, dataset, tmp_path, monkeypatch
+    make_tuning, dataset, trained, tmp_path, monkeypatch
 ):
     def fails(*arguments, **options):
         raise UserError("no memory")
 
+    fit = trial_runs.fit_classifier
     monkeypatch.setattr(trial_runs, "fit_classifier", fails)
     config = make_tuning({"training.learning_rate": RATES})
     with pytest.raises(UserError, match="All 3 trials failed:\n  trial 1 failed: no m"):
         tune(config, dataset, tmp_path / "tuning", displays=quiet)
     assert not (tmp_path / "tuning").exists()
+    monkeypatch.setattr(trial_runs, "fit_classifier", fit)
+    tune(config, dataset, tmp_path / "tuning", displays=quiet)
+    assert len(trained) == 3  # what failed is tried again
+
+
+@pytest.mark.parametrize("name", ["open_encoder", "read_splits", "training_strategy"])
+def test_what_the_machine_lacks_is_no_failed_trial(
+    make_tuning, dataset, trained, tmp_path, monkeypatch, name
+):
+    def fails(*arguments, **options):
+        raise UserError("not there")
+
+    config = make_tuning({"training.learning_rate": RATES})
+    with monkeypatch.context() as patch:
+        patch.setattr(trial_runs, name, fails)
+        with pytest.raises(UserError, match="^not there$"):
+            tune(config, dataset, tmp_path / "tuning", displays=quiet)
+    assert not trained
+    summary = tune(config, dataset, tmp_path / "tuning", displays=quiet)
+    assert [t["failure"] for t in summary["trials"]] == [None] * 3
+
+
+def test_a_checkpoint_stays_until_its_trial_is_kept(
+    make_tuning, dataset, trained, tmp_path, monkeypatch
+):
+    config = make_tuning({"training.learning_rate": RATES})
+    write, kept = trial_runs.write_json, []
+
+    def watched(path, data):
+        kept.append([folder.name for folder in path.parent.glob("*.training")])
+        write(path, data)
+
+    monkeypatch.setattr(trial_runs, "write_json", watched)
+    tune(config, dataset, tmp_path / "tuning", displays=quiet)
+    # One at a time: it is there when the trial is written, and gone after that.
+    assert kept == [["trial-1.training"], ["trial-2.training"], ["trial-3.training"]]
 
 
 def test_the_same_values_are_trained_once(
