@@ -86,8 +86,8 @@ def main() -> None:
         verbose=0,
     )
     measured = texts[options.skip * options.batch_rows :]
-    pieces = classifier.preprocessor.tokenizer(measured).row_lengths().numpy()
-    tokens = int(np.minimum(pieces + 2, options.max_tokens).sum())
+    pieces = np.array([len(ids) for ids in classifier.preprocessor.tokenizer(measured)])
+    tokens = int(np.minimum(pieces + 2, options.max_tokens).sum())  # <s>, </s>
     seconds = clock.last - clock.first
     facts = vars(options) | {
         "seconds": seconds,
