@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.common.train_config import TrainConfig
 from reviewbeam.components.trainer.batches import plan_batches
 from reviewbeam.components.trainer.checkpoint import Checkpoints
@@ -314,3 +315,18 @@ def test_predictions_come_in_the_order_of_the_rows(classifier):
     predict = make_predict_step(tf.distribute.get_strategy(), model)
     expected = features(classifier, split) @ layer.kernel.numpy()
     np.testing.assert_allclose(predict_split(predict, split, 60), expected, atol=1e-5)
+
+
+def test_out_of_memory_names_a_budget_to_try(make_trainer, monkeypatch):
+    trainer, _, _ = make_trainer(batch_tokens=64, accumulation=3)
+
+    def exhausted(group):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
+
+    monkeypatch.setattr(trainer, "_step", exhausted)
+    rows = [([0, 5, 6, 7, 8, 9, 10, 2], 0), ([0, 9, 2], 1)] * 8
+    with pytest.raises(UserError) as error:
+        trainer.fit(make_split(rows), make_split(rows[:2]))
+    message = str(error.value)
+    assert "not enough for a batch of 8 rows x 8 tokens" in message
+    assert "training.batch_tokens=32 with training.accumulation=6" in message
