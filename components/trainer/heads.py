@@ -14,8 +14,11 @@ from reviewbeam.components.common.train_config import ModelConfig
 
 LOGITS = "logits"
 _THRESHOLDS = "thresholds"
-# A threshold is its weight times this: it moves as fast under Adam as the scale
-# does, which is a sum over the width of the encoder.
+# The scale must span all thresholds, where a logit of a softmax spans two classes: it
+# is its layer's output times this, so that it moves as much faster under Adam.
+_SCALE_UNIT = 8.0
+# A threshold is its weight times this: it keeps up with the scale, which is a sum over
+# the width of the encoder.
 _THRESHOLD_UNIT = 30.0
 _LEAST_GAP = 1e-4  # between thresholds: no class has the probability 0
 
@@ -43,7 +46,7 @@ def head_logits(pooled, kind: str, classes: int):
     """
     if kind != "cumulative":
         return _dense(1 if kind == "sigmoid" else classes, LOGITS)(pooled)
-    scale = _dense(1, "scale", use_bias=False)(pooled)
+    scale = _dense(1, "scale", use_bias=False)(pooled) * _SCALE_UNIT
     # A layer needs an input: the thresholds are the weights of a constant.
     constant = ops.full_like(scale, _THRESHOLD_UNIT)
     raw = keras.layers.Dense(
