@@ -10,10 +10,8 @@ from reviewbeam.components.common.config import check_config
 from reviewbeam.components.common.corpus_config import TextRules
 from reviewbeam.components.common.encoder_directory import EncoderDirectory
 from reviewbeam.components.common.errors import UserError, listing
-from reviewbeam.components.common.prepare_config import LabelRules, SplitRules
+from reviewbeam.components.common.prepare_config import SPLITS, LabelRules, SplitRules
 from reviewbeam.components.common.train_config import TrainConfig
-
-SPLITS = ("train", "validation", "test")
 
 
 @dataclasses.dataclass(frozen=True)
