@@ -64,8 +64,10 @@ found["slots"] = len(slots)
 found["probabilities"] = model(inputs).numpy().tolist()
 found["loss_of_these"] = float(model.loss(labels, model(inputs)))
 model.run_eagerly, model.jit_compile = True, False  # to save its compilation
-found["losses"] = [float(model.train_on_batch(inputs, labels)) for _ in range(3)]
+for _ in range(10):
+    model.train_on_batch(inputs, labels)
 found["steps"].append(int(optimizer.iterations))
+found["loss_afterwards"] = float(model.loss(labels, model(inputs)))  # no dropout
 found["reviewbeam"] = [name for name in sys.modules if name.startswith("reviewbeam")]
 print(json.dumps(found))
 """
@@ -159,14 +161,14 @@ def test_the_model_says_what_it_was_made_with(model_of_loss, model_of_pooling):
 def test_who_has_the_module_goes_on_training(folder, model_of_loss):
     found = json.loads(python("-c", WITH_MODULE, model_of_loss, path=folder))
     assert found["loss"] == "Squared"
-    assert found["steps"] == [steps(model_of_loss), steps(model_of_loss) + 3]
+    assert found["steps"] == [steps(model_of_loss), steps(model_of_loss) + 10]
     # Loading makes the frozen layer trainable: 16 variables with nothing in theirs.
     assert found["slots"] == 2 * (2 * 16 + 2)
     assert len(found["empty_slots"]) == 2 * 16
     differences = np.eye(3) - np.array(found["probabilities"])
     expected = (differences**2).sum(axis=1).mean()
     assert found["loss_of_these"] == pytest.approx(expected, rel=1e-5)
-    assert found["losses"][2] < found["losses"][0]
+    assert found["loss_afterwards"] < 0.9 * found["loss_of_these"]
     assert found["reviewbeam"] == []
 
 
