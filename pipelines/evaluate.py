@@ -16,7 +16,7 @@ from reviewbeam.components.common import artifacts, publishing
 from reviewbeam.components.common.coders import register_record_batch_coder
 from reviewbeam.components.common.columns import select_columns, with_columns
 from reviewbeam.components.common.errors import UserError
-from reviewbeam.components.common.job_configs import EvaluateConfig
+from reviewbeam.components.common.evaluate_config import EvaluateConfig
 from reviewbeam.components.common.language_codes import shown_language
 from reviewbeam.components.common.model_directory import (
     ModelDirectory,

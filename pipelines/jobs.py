@@ -113,7 +113,7 @@ def _tune(arguments: argparse.Namespace) -> tuple[Any, int]:
 
 
 def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
-    from reviewbeam.components.common.job_configs import EvaluateConfig
+    from reviewbeam.components.common.evaluate_config import EvaluateConfig
 
     config = load_config(EvaluateConfig, arguments.config, arguments.set)
     options = _beam_options(arguments)
@@ -134,7 +134,7 @@ def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
 
 
 def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
-    from reviewbeam.components.common.job_configs import ScoreConfig
+    from reviewbeam.components.common.score_config import ScoreConfig
 
     config = load_config(ScoreConfig, arguments.config, _set(arguments))
     options = _beam_options(arguments)
@@ -158,7 +158,7 @@ def _predict(arguments: argparse.Namespace) -> tuple[Any, int]:
 
 
 def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
-    from reviewbeam.components.common.job_configs import RunConfig
+    from reviewbeam.components.common.run_config import RunConfig
 
     config = load_config(RunConfig, arguments.config, arguments.set)
     options = _beam_options(arguments)

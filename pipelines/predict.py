@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from reviewbeam.components.common.columns import review_schema, with_columns
 from reviewbeam.components.common.corpus_config import RecordRules
-from reviewbeam.components.common.job_configs import InferenceConfig
+from reviewbeam.components.common.inference_config import InferenceConfig
 from reviewbeam.components.common.language_detector import check_same
 from reviewbeam.components.common.model_directory import open_model
 from reviewbeam.components.inference.decide import with_labels

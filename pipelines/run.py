@@ -8,7 +8,7 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from reviewbeam.components.common.job_configs import RunConfig
+from reviewbeam.components.common.run_config import RunConfig
 from reviewbeam.components.trainer.train import train
 from reviewbeam.pipelines.evaluate import evaluate
 from reviewbeam.pipelines.prepare import prepare

@@ -16,13 +16,13 @@ from reviewbeam.components.common.coders import register_record_batch_coder
 from reviewbeam.components.common.columns import to_bytes, with_columns
 from reviewbeam.components.common.corpus_config import TextRules
 from reviewbeam.components.common.errors import UserError
-from reviewbeam.components.common.job_configs import ScoreConfig
 from reviewbeam.components.common.language_detector import check_same
 from reviewbeam.components.common.model_directory import (
     ModelDirectory,
     ModelMetadata,
     open_model,
 )
+from reviewbeam.components.common.score_config import ScoreConfig
 from reviewbeam.components.inference.decide import with_labels
 from reviewbeam.components.inference.handler import SavedModelHandler
 from reviewbeam.components.inference.parts import (

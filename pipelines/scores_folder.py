@@ -21,7 +21,7 @@ from typing import Any
 from reviewbeam.components.common import artifacts, publishing
 from reviewbeam.components.common.columns import from_bytes, parquet_bytes
 from reviewbeam.components.common.errors import DataGateError, UserError
-from reviewbeam.components.common.job_configs import ScoreConfig
+from reviewbeam.components.common.score_config import ScoreConfig
 from reviewbeam.components.inference.parts import (
     ChunkRecord,
     read_records,

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from reviewbeam.components.common.artifacts import read_json, write_bytes, write_json
 from reviewbeam.components.common.columns import KEEP_PREFIX, parquet_bytes
-from reviewbeam.components.common.job_configs import SCORE_COLUMNS
+from reviewbeam.components.common.score_config import SCORE_COLUMNS
 
 
 @dataclasses.dataclass(frozen=True)

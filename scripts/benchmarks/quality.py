@@ -35,7 +35,7 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from reviewbeam.components.common.config import load_config
 from reviewbeam.components.common.encoder_directory import open_encoder
-from reviewbeam.components.common.job_configs import EvaluateConfig
+from reviewbeam.components.common.evaluate_config import EvaluateConfig
 from reviewbeam.components.common.prepare_config import PrepareConfig
 from reviewbeam.components.common.train_config import ModelConfig, TrainConfig
 from reviewbeam.components.examples.keys import normalized_text

@@ -1,41 +1,22 @@
-"""The configs of `evaluate`, `score` and `run`: every key, its unit and its default."""
+"""The config of `score`: every key, its unit and its default."""
 
 from typing import Literal
 
 import pydantic
 from pydantic import Field
 
-from reviewbeam.components.common.config import Config
-from reviewbeam.components.common.corpus_config import (
-    CorpusConfig,
-    Name,
-    refuse_names,
-)
-from reviewbeam.components.common.prepare_config import PrepareConfig
-from reviewbeam.components.common.train_config import TrainConfig
+from reviewbeam.components.common.corpus_config import CorpusConfig, refuse_names
+from reviewbeam.components.common.inference_config import InferenceConfig
 
 # Names that a score has of its own; no kept column can have them.
 SCORE_COLUMNS = ("id", "language", "label", "score", "probabilities")
 SCORE_PARTITION = "model_version"
 
 
-class InferenceConfig(Config):
-    """How a model is run over many reviews."""
-
-    batch_tokens: int = Field(4096, ge=8)  # rows x longest row of one call
-
-
 class ScoreInferenceConfig(InferenceConfig):
     """How new reviews are run through a model."""
 
     chunk_rows: int = Field(16_384, ge=1)  # sorted by length and written together
-
-
-class EvaluateConfig(Config):
-    """Configures `evaluate`."""
-
-    split: Literal["test", "validation", "train"] = "test"
-    inference: InferenceConfig = InferenceConfig()
 
 
 class ScoreConfig(CorpusConfig):
@@ -55,13 +36,3 @@ class ScoreConfig(CorpusConfig):
 
     def _has_language(self) -> bool:
         return True  # the model may detect it, which score looks at
-
-
-class RunConfig(Config):
-    """Configures `run`: prepare, train, evaluate, score, one after the other."""
-
-    output: Name  # holds dataset/, model/, evaluation/ and scores/
-    prepare: PrepareConfig
-    train: TrainConfig
-    evaluate: EvaluateConfig = EvaluateConfig()
-    score: ScoreConfig

@@ -2,7 +2,7 @@ import pytest
 
 from reviewbeam.components.common.config import check_config
 from reviewbeam.components.common.errors import UserError
-from reviewbeam.components.common.job_configs import ScoreConfig
+from reviewbeam.components.common.score_config import ScoreConfig
 from reviewbeam.components.common.train_config import ModelConfig, TrainingConfig
 
 
