@@ -1,5 +1,6 @@
 """`evaluate`: a model's figures on a split of a dataset."""
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from reviewbeam.components.common import artifacts, publishing
 from reviewbeam.components.common.coders import register_record_batch_coder
 from reviewbeam.components.common.columns import select_columns, with_columns
-from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.errors import ReviewbeamError, UserError
 from reviewbeam.components.common.evaluate_config import EvaluateConfig
 from reviewbeam.components.common.language_codes import shown_language
 from reviewbeam.components.common.model_directory import (
@@ -29,7 +30,11 @@ from reviewbeam.components.evaluation.table import metrics_table
 from reviewbeam.components.examples.encode import decode_examples
 from reviewbeam.components.examples.shards import read_shard
 from reviewbeam.components.inference.decide import with_labels
-from reviewbeam.components.inference.handler import SavedModelHandler
+from reviewbeam.components.inference.handler import ClassifierHandler, Inferred
+from reviewbeam.components.inference.resolve import (
+    ResolvedInference,
+    resolve_inference,
+)
 from reviewbeam.components.inference.safe_saved_model import check_saved_model
 from reviewbeam.pipelines.console import quiet_workers
 
@@ -83,7 +88,9 @@ def evaluate(
         ]
         files = {name: manifest["files"][name] for name in shards}
         artifacts.check_files(dataset, files, "dataset")
-        _run_pipeline(config, directory, dataset, shards, staging, options)
+        workers = options.get_all_options().get("direct_num_workers") or 1
+        resolved = resolve_inference(config.inference, directory, workers=workers)
+        _run_pipeline(config, resolved, directory, dataset, shards, staging, options)
         metrics = _metrics(directory.metadata, staging, manifest, config.split)
         artifacts.write_json(staging / METRICS, metrics)
         artifacts.write_text(staging / REPORT, metrics_table(metrics))
@@ -93,6 +100,7 @@ def evaluate(
             dataset=str(dataset.absolute()),
             runner=options.get_all_options()["runner"],
             config=config.model_dump(mode="json"),
+            inference=dataclasses.asdict(resolved),
         )
         artifacts.write_manifest(
             staging,
@@ -133,6 +141,7 @@ def check_fit(model: ModelMetadata, dataset: dict[str, Any], split: str) -> None
 
 def _run_pipeline(
     config: EvaluateConfig,
+    resolved: ResolvedInference,
     model: ModelDirectory,
     dataset: Path,
     shards: list[str],
@@ -141,10 +150,12 @@ def _run_pipeline(
 ) -> None:
     register_record_batch_coder()
     quiet_workers()
-    handler = SavedModelHandler(
-        model.saved_model,
+    handler = ClassifierHandler(
+        model,
+        resolved,
         classes=len(model.metadata.labels.names),
-        batch_tokens=config.inference.batch_tokens,
+        kind=model.metadata.labels.type,
+        max_faults=config.inference.max_faults,
     )
     with beam.Pipeline(options=options) as pipeline:
         _ = (
@@ -165,10 +176,15 @@ def _read(shard: str, dataset: str, kind: str) -> tuple[str, pa.RecordBatch]:
     return shard, decode_examples(records, multilabel=kind == "multilabel")
 
 
-def _write(
-    element: tuple[str, pa.RecordBatch], model: ModelMetadata, directory: str
-) -> None:
-    shard, inferred = element
+def _write(element: tuple[str, Inferred], model: ModelMetadata, directory: str) -> None:
+    shard, inferred = element[0], element[1].batch
+    faults = inferred.column("fault").drop_null()
+    if len(faults):
+        raise ReviewbeamError(
+            f"{len(faults)} examples of {shard} got no probabilities (the first: "
+            f"{faults[0]}); figures without them would say too much. Try another "
+            "inference.engine, or train the model again."
+        )
     names = pa.array(model.labels.names, pa.string())
     indices = inferred.column("label_index")
     if model.labels.type == "multilabel":
