@@ -22,6 +22,7 @@ from reviewbeam.components.trainer.trials import Trial, trials_table
 
 _log = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 _WIDE = 1000
+_SAY_EVERY = 60.0  # seconds, where nobody watches
 _out = Console(highlight=False, emoji=False, soft_wrap=True)
 
 
@@ -66,7 +67,7 @@ class Step:
         """Names the step; one that shows its own progress is not live."""
         self._text = text
         self._live = live and _log.is_terminal
-        self._started = time.monotonic()
+        self._started = self._said = time.monotonic()
         self._status = _log.status(f"{text} …")
 
     def __enter__(self) -> "Step":
@@ -76,6 +77,14 @@ class Step:
         else:
             _log.print(f"{self._text} …")
         return self
+
+    def update(self, state: Any) -> None:
+        """Shows how far it is: at once on a terminal, else once a minute."""
+        if self._live:
+            self._status.update(f"{self._text}: {state} …")
+        elif time.monotonic() - self._said >= _SAY_EVERY:
+            self._said = time.monotonic()
+            _log.print(f"{self._text}: {state}", markup=False)
 
     def __exit__(self, kind, error, trace) -> None:
         """Says how it ended."""
@@ -245,8 +254,54 @@ def say_scores(report: Any, output: Path) -> None:
         f"before; {report.total} scores in all"
     )
     _say_rules("rejected", rejected)
+    counted = report.inference
+    if counted.get("calls"):
+        padding = 1 - counted["tokens"] / counted["padded_tokens"]
+        say(
+            f"  by {counted['engine']}, {counted['batch_tokens']} tokens at once, "
+            f"{padding:.1%} padding"
+        )
+    if counted.get("halved"):
+        say(f"  batches halved for want of memory: {counted['halved']}")
+    if report.removed:
+        say(f"  scored files that are gone, whose scores stay: {len(report.removed)}")
     say(f"  in {output}/model_version={report.version}")
-    for path, damage in report.damaged.items():
+    if report.stopped:
+        note(
+            f"reviewbeam: stopped before the end; {report.unfinished} files have "
+            "chunks left, and the same command goes on."
+        )
+    _note_damaged(report.damaged)
+
+
+def say_preview(preview: Any) -> None:
+    """Prints what a run of score would do."""
+    say(
+        f"To score: {preview.files} new files, {preview.bytes / 1e6:,.1f} MB, about "
+        f"{preview.rows:,} rows; {preview.known} files were scored before"
+    )
+    if preview.staged:
+        say(f"  finished by an earlier run, and staged: {preview.staged:,} rows")
+    if preview.seconds is not None:
+        say(
+            f"  about {duration(preview.seconds)} at {preview.rows_per_second:,.0f} "
+            "rows/s, by a sample"
+        )
+    if preview.removed:
+        say(f"  scored files that are gone: {len(preview.removed)}")
+    _note_damaged(preview.damaged)
+
+
+def duration(seconds: float) -> str:
+    """Returns a time as a person says it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def _note_damaged(damaged: dict[str, str]) -> None:
+    for path, damage in sorted(damaged.items()):
         note(
             f"reviewbeam: {path} is damaged: {damage}. Nothing of it was published; "
             "deliver it again, and the next run scores it."

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reviewbeam.components.common.config import load_config
-from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.errors import StoppedError, UserError
 from reviewbeam.pipelines import console
 
 
@@ -139,12 +139,35 @@ def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
     config = load_config(ScoreConfig, arguments.config, _set(arguments))
     options = _beam_options(arguments)
     output = _folder(arguments.output)
-    with console.Step("score"):
-        from reviewbeam.pipelines.score import score
+    with console.Step("score") as step:
+        if arguments.dry_run:
+            from reviewbeam.pipelines.score_preview import preview
 
-        report = score(config, _folder(arguments.model), output, options)
+            found = preview(config, _folder(arguments.model), output, options)
+        else:
+            from reviewbeam.pipelines.score import score
+
+            report = score(
+                config,
+                _folder(arguments.model),
+                output,
+                options,
+                limit=arguments.limit,
+                verify=arguments.verify,
+                show=step.update,
+            )
+    if arguments.dry_run:
+        console.say_preview(found)
+        return dataclasses.asdict(found), 0
     console.say_scores(report, output)
-    return dataclasses.asdict(report), 1 if report.damaged else 0
+    return dataclasses.asdict(report), score_code(report)
+
+
+def score_code(report: Any) -> int:
+    """The exit code of a run of score that went to its end."""
+    if report.stopped:
+        return StoppedError.exit_code
+    return 1 if report.damaged else 0
 
 
 def _predict(arguments: argparse.Namespace) -> tuple[Any, int]:
