@@ -7,17 +7,14 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from reviewbeam.components.common.artifacts import (
-    files_below,
-    write_json,
-    write_manifest,
-)
+from reviewbeam.components.common.artifacts import write_json
 from reviewbeam.components.common.model_directory import (
     KERAS_FILE,
     METADATA,
     SAVED_MODEL,
     VOCABULARY,
     ModelMetadata,
+    write_model_manifest,
 )
 
 
@@ -83,11 +80,5 @@ def write_model(directory: Path, dataset: Path, encoder: Path, calibration) -> P
     )
     write_json(directory / METADATA, metadata.model_dump(mode="json"))
     (directory / KERAS_FILE).write_bytes(b"none: these jobs don't open it")
-    write_manifest(
-        directory,
-        "model",
-        "m",
-        files=files_below(directory),
-        core_fingerprint=metadata.core_fingerprint(),
-    )
+    write_model_manifest(directory, "m", metadata.core_fingerprint())
     return directory
