@@ -253,6 +253,13 @@ def say_scores(report: Any, output: Path) -> None:
         )
 
 
+def say_serving(serving: Any, models: Path, how: str) -> None:
+    """Prints which model is in service."""
+    say(f"In service: {serving.current}{how}")
+    before = ", ".join(serving.previous) or "none"
+    say(f"  in {models}; before it: {before}")
+
+
 def _total(items: list[dict[str, Any]], key: str) -> Counter:
     return sum((Counter(item[key]) for item in items), Counter())
 

@@ -141,20 +141,42 @@ def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
     output = _folder(arguments.output)
     with console.Step("score"):
         from reviewbeam.pipelines.score import score
+        from reviewbeam.pipelines.serving import model_to_score_with
 
-        report = score(config, _folder(arguments.model), output, options)
+        model = model_to_score_with(config, _folder(arguments.model))
+        report = score(config, model, output, options)
     console.say_scores(report, output)
     return dataclasses.asdict(report), 1 if report.damaged else 0
 
 
 def _predict(arguments: argparse.Namespace) -> tuple[Any, int]:
+    from reviewbeam.components.common.models_folder import pinned
+
     texts = arguments.text or _lines_of_standard_input()
     from reviewbeam.pipelines.predict import predict
 
-    predictions = predict(_folder(arguments.model), texts)
+    predictions = predict(pinned(_folder(arguments.model)), texts)
     if not arguments.json:
         console.say_predictions(predictions)
     return [dataclasses.asdict(answer) for answer in predictions], 0
+
+
+def _promote(arguments: argparse.Namespace) -> tuple[Any, int]:
+    from reviewbeam.components.common.models_folder import promote
+
+    models = _folder(arguments.models)
+    serving, new = promote(_folder(arguments.model), models, force=arguments.force)
+    console.say_serving(serving, models, "" if new else ", as before")
+    return serving.model_dump(mode="json") | {"done_before": not new}, 0
+
+
+def _rollback(arguments: argparse.Namespace) -> tuple[Any, int]:
+    from reviewbeam.components.common.models_folder import rollback
+
+    models = _folder(arguments.models)
+    serving = rollback(models)
+    console.say_serving(serving, models, f", no longer {serving.rolled_back[0]}")
+    return serving.model_dump(mode="json"), 0
 
 
 def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
@@ -190,6 +212,8 @@ _JOBS = {
     "evaluate": _evaluate,
     "score": _score,
     "predict": _predict,
+    "promote": _promote,
+    "rollback": _rollback,
     "run": _run,
 }
 

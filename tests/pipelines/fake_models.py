@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from reviewbeam.components.common.artifacts import write_json
+from reviewbeam.components.common.artifacts import file_sha256, write_json
 from reviewbeam.components.common.model_directory import (
     KERAS_FILE,
     METADATA,
@@ -15,6 +15,12 @@ from reviewbeam.components.common.model_directory import (
     VOCABULARY,
     ModelMetadata,
     write_model_manifest,
+)
+from reviewbeam.components.common.text_hashes import (
+    TRAINING_TEXTS,
+    VALIDATION_TEXTS,
+    text_hashes,
+    write_hashes,
 )
 
 
@@ -48,11 +54,44 @@ class _Formula(tf.Module):
         return {"probabilities": self._to_probabilities(values)}
 
 
-def write_model(directory: Path, dataset: Path, encoder: Path, calibration) -> Path:
-    """Writes a model directory for the labels and text rules of a dataset."""
-    told = json.loads((dataset / "manifest.json").read_text())
+def told_by(encoder: Path, labels=("negative", "neutral", "positive")) -> dict:
+    """What a dataset's manifest says that a model must fit, of no dataset."""
+    return {
+        "labels": {"type": "multiclass", "names": list(labels)},
+        "text": {},
+        "split": {},
+        "language_detector": None,
+        "vocabulary_sha256": file_sha256(encoder / "sentencepiece.bpe.model"),
+        "fingerprint": "d",
+    }
+
+
+def write_model(
+    directory: Path,
+    dataset: Path | dict,
+    encoder: Path,
+    calibration=None,
+    *,
+    module: tf.Module | None = None,
+    trained=(),
+    validated=(),
+) -> Path:
+    """Writes a model directory for the labels and text rules of a dataset.
+
+    Args:
+      directory: of the model.
+      dataset: its directory, or `told_by`.
+      encoder: whose vocabulary it has.
+      calibration: of the model; None: none.
+      module: in place of the formula.
+      trained: texts that it was trained on.
+      validated: texts that chose its epoch.
+    """
+    told = dataset
+    if isinstance(dataset, Path):
+        told = json.loads((dataset / "manifest.json").read_text())
     labels = told["labels"]
-    module = _Formula(len(labels["names"]), labels["type"])
+    module = module or _Formula(len(labels["names"]), labels["type"])
     tf.saved_model.save(
         module,
         str(directory / SAVED_MODEL),
@@ -73,12 +112,14 @@ def write_model(directory: Path, dataset: Path, encoder: Path, calibration) -> P
             "dataset_fingerprint": told["fingerprint"],
             "initial_model": None,
             "class_weights": [1.0] * len(labels["names"]),
-            "calibration": calibration,
+            "calibration": calibration or {},
             "training_statistics": {},
             "versions": {},
         }
     )
     write_json(directory / METADATA, metadata.model_dump(mode="json"))
     (directory / KERAS_FILE).write_bytes(b"none: these jobs don't open it")
+    write_hashes(directory / TRAINING_TEXTS, text_hashes(trained))
+    write_hashes(directory / VALIDATION_TEXTS, text_hashes(validated))
     write_model_manifest(directory, "m", metadata.core_fingerprint())
     return directory
