@@ -161,6 +161,13 @@ def _add_optional(
             action="store_true",
             help="write the schema and statistics for review, and no examples",
         )
+    if name == "evaluate":
+        job.add_argument(
+            "--baseline",
+            metavar="MODEL",
+            help="another model, or a models folder, to be compared with on the rows "
+            "that neither was trained on",
+        )
     if name == "train":
         job.add_argument(
             "--init",

@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from reviewbeam.components.common.errors import ReviewbeamError
+from reviewbeam.components.evaluation.blessing_text import blessing_text
 from reviewbeam.components.evaluation.table import language_table
 from reviewbeam.components.trainer.trials import Trial, trials_table
 
@@ -219,6 +220,12 @@ def say_metrics(metrics: dict[str, Any], output: Path) -> None:
     header, *rows = language_table(metrics)
     say_table(["  language", *header[1:]], [[f"  {n}", *cells] for n, *cells in rows])
     say(f"  in {output}: metrics.json, report.txt, predictions/")
+
+
+def say_blessing(verdict: dict[str, Any] | None) -> None:
+    """Prints what the rules said, and how the model compares."""
+    for line in blessing_text(verdict).splitlines() if verdict else ():
+        say(line)
 
 
 def say_predictions(predictions: list[Any]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reviewbeam.components.common.config import load_config
-from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.errors import ModelGateError, UserError
 from reviewbeam.pipelines import console
 
 
@@ -119,18 +119,26 @@ def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
     options = _beam_options(arguments)
     output = _folder(arguments.output)
     with console.Step("evaluate"):
-        from reviewbeam.pipelines.evaluate import evaluate
+        from reviewbeam.components.common.blessing_config import YES
+        from reviewbeam.components.common.models_folder import pinned
+        from reviewbeam.pipelines.blessing import evaluate_and_bless
 
-        metrics, _ = evaluate(
+        baseline = arguments.baseline and pinned(_folder(arguments.baseline))
+        metrics = evaluate_and_bless(
             config,
-            _folder(arguments.model),
+            pinned(_folder(arguments.model)),
             _folder(arguments.dataset),
             output,
             options,
+            baseline=baseline,
             overwrite=arguments.overwrite,
         )
     console.say_metrics(metrics, output)
-    return metrics, 0
+    console.say_blessing(metrics["blessing"])
+    if config.blessing is None or metrics["blessing"]["verdict"] == YES:
+        return metrics, 0
+    console.note(f"reviewbeam: the model is not blessed; see {output}/blessing.json.")
+    return metrics, ModelGateError.exit_code
 
 
 def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
@@ -193,6 +201,10 @@ def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
     console.say_dataset(report.dataset, output / run.DATASET)
     console.say_model(report.model)
     console.say_metrics(report.metrics, output / run.EVALUATION)
+    console.say_blessing(report.metrics["blessing"])
+    if report.scores is None:
+        console.note(f"reviewbeam: {report.refused}")
+        return dataclasses.asdict(report), ModelGateError.exit_code
     console.say_scores(report.scores, output / run.SCORES)
     console.say()
     console.say("Next, with files of your own: copy configs/laptop/prepare.yaml, map")

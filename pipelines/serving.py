@@ -1,10 +1,22 @@
-"""Which model a job uses: the given one, or the one that is in service."""
+"""Which model a job uses, and which one `run` puts in service."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from reviewbeam.components.common.blessed import read_blessing
+from reviewbeam.components.common.blessing_config import YES
 from reviewbeam.components.common.errors import ModelGateError
-from reviewbeam.components.common.models_folder import pinned, unblessed
+from reviewbeam.components.common.model_directory import (
+    model_fingerprints,
+    model_name,
+)
+from reviewbeam.components.common.models_folder import (
+    pinned,
+    promote,
+    read_serving,
+    unblessed,
+)
 from reviewbeam.components.common.score_config import ScoreConfig
 from reviewbeam.pipelines import console
 
@@ -30,3 +42,54 @@ def model_to_score_with(config: ScoreConfig, model: Path) -> Path:
         )
     console.note(f"reviewbeam: warning: {unblessed(chosen)}")
     return chosen
+
+
+def rival(model: Path, models: Path) -> Path | None:
+    """Returns the model that a new one is held against: that which it would replace.
+
+    Where the new one is in service already, that is the one before it, so that the
+    evaluation which put it there stands. None: there is none.
+    """
+    serving = read_serving(models)
+    if serving is None:
+        return None
+    if serving.current != _name(model):
+        return pinned(models)
+    before = [models / name for name in serving.previous[:1]]
+    return next((path for path in before if path.is_dir()), None)
+
+
+def promote_blessed(
+    model: Path, models: Path, verdict: Mapping[str, Any]
+) -> str | None:
+    """Puts a model in service by its verdict; one that is there stays.
+
+    Returns:
+      Why it isn't put in service; None: it is.
+    """
+    serving = read_serving(models)
+    name = _name(model)
+    if serving is not None and serving.current == name:
+        return None
+    reason = None
+    if verdict["verdict"] != YES:
+        reason = ": ".join(filter(None, (verdict["verdict"], verdict["reason"])))
+    elif read_blessing(model) is None:
+        reason = "a later evaluation took its blessing back"
+    elif serving is not None and name in serving.rolled_back:
+        reason = (
+            f"rollback took it out of service. To bring it back: reviewbeam promote "
+            f"{model} --models {models}"
+        )
+    if reason is not None:
+        stays = "no model is" if serving is None else f"{serving.current} stays"
+        return (
+            f"nothing was scored, and {stays} in service in {str(models)!r}: the new "
+            f"model {name} is not put there: {reason}"
+        )
+    promote(model, models)
+    return None
+
+
+def _name(model: Path) -> str:
+    return model_name(model_fingerprints(model)[1])

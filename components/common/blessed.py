@@ -1,6 +1,5 @@
 """`BLESSED`: what says beside a model's core that it passed the rules of `evaluate`."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,35 +23,37 @@ def read_blessing(model: Path) -> dict[str, Any] | None:
     return _read(model, BLESSED)
 
 
+def latest_verdict(model: Path) -> str:
+    """Returns the date of the evaluation that blessed a model, or took that back.
+
+    A later one has the last word, not one that is run again. Without any: ``.
+    """
+    found = (_read(model, name) or {} for name in (BLESSED, WITHDRAWN))
+    return max(str(said.get("date", "")) for said in found)
+
+
 def write_blessing(model: Path, facts: Mapping[str, Any]) -> None:
     """Writes that a model is blessed, bound to its fingerprints.
 
     Args:
       model: the model's directory.
-      facts: evaluation (its fingerprint), figures, rules, baseline and whatever else
-        is to be known of it.
+      facts: `date` and `evaluation` (its fingerprint), and whatever is to be known.
     """
     write_json(model / BLESSED, {**facts, **_bound_to(model)})
     (model / WITHDRAWN).unlink(missing_ok=True)
 
 
-def withdraw_blessing(model: Path, evaluation: str) -> None:
+def withdraw_blessing(model: Path, evaluation: str, date: str) -> None:
     """Takes a blessing back; a file that tells so stays.
 
     Args:
-      model: the model's directory.
+      model: the model's directory, which is blessed.
       evaluation: fingerprint of that which said no.
+      date: of it.
     """
-    blessing = read_blessing(model)
-    if blessing is not None:
-        write_json(model / WITHDRAWN, blessing | {"withdrawn_by": evaluation})
-    (model / BLESSED).unlink(missing_ok=True)
-
-
-def was_withdrawn(model: Path, evaluation: str) -> bool:
-    """Tells whether the blessing that an evaluation gave was taken back since."""
-    withdrawn = _read(model, WITHDRAWN)
-    return withdrawn is not None and withdrawn.get("evaluation") == evaluation
+    taken_back = {"date": date, "withdrawn_by": evaluation}
+    write_json(model / WITHDRAWN, read_blessing(model) | taken_back)
+    (model / BLESSED).unlink()
 
 
 def _read(model: Path, name: str) -> dict[str, Any] | None:
@@ -66,6 +67,6 @@ def _read(model: Path, name: str) -> dict[str, Any] | None:
     return found
 
 
-def _bound_to(model: str | os.PathLike) -> dict[str, str]:
+def _bound_to(model: Path) -> dict[str, str]:
     core, content = model_fingerprints(model)
     return {"core_fingerprint": core, "content_fingerprint": content}

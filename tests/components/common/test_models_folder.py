@@ -1,6 +1,5 @@
 """The models folder: one sound model in service at every moment."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -10,8 +9,6 @@ import pytest
 
 from reviewbeam.components.common.blessed import (
     read_blessing,
-    was_withdrawn,
-    withdraw_blessing,
     write_blessing,
 )
 from reviewbeam.components.common.errors import BusyError, ModelGateError, UserError
@@ -122,19 +119,6 @@ def test_only_a_blessed_model_is_promoted(sources, models, tmp_path):
         with pytest.raises(ModelGateError):
             promote(a, models)
     assert promote(a, models, force=True)[1]
-
-
-def test_a_blessing_that_is_taken_back(blessed):
-    path = blessed[0]
-    withdraw_blessing(path, "of the new data")
-    assert read_blessing(path) is None
-    assert was_withdrawn(path, "of a") and not was_withdrawn(path, "of b")
-    told = json.loads((path / "BLESSED.withdrawn").read_text())
-    assert told["withdrawn_by"] == "of the new data"
-    withdraw_blessing(path, "again")
-    assert was_withdrawn(path, "of a")
-    write_blessing(path, {"evaluation": "of a later one"})
-    assert read_blessing(path) and not was_withdrawn(path, "of a")
 
 
 def test_an_unsound_model_is_not_promoted(blessed, models):
