@@ -41,7 +41,7 @@ JOBS = {
     ),
     "evaluate": (
         "figures of a model on a dataset, per class and language",
-        ("--config", "--model", "--dataset", "--output"),
+        ("--config", "--model", "--output"),
         True,
     ),
     "score": (
@@ -162,6 +162,14 @@ def _add_optional(
             help="write the schema and statistics for review, and no examples",
         )
     if name == "evaluate":
+        data = job.add_mutually_exclusive_group(required=True)
+        data.add_argument("--dataset", metavar="DATASET", help=_HELP["--dataset"])
+        data.add_argument(
+            "--gold",
+            metavar="DATASET",
+            help="a dataset that prepare marked (gold: true), which training refuses; "
+            "all its splits are evaluated",
+        )
         job.add_argument(
             "--baseline",
             metavar="MODEL",

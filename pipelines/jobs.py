@@ -127,10 +127,11 @@ def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
         metrics = evaluate_and_bless(
             config,
             pinned(_folder(arguments.model)),
-            _folder(arguments.dataset),
+            _folder(arguments.gold or arguments.dataset),
             output,
             options,
             baseline=baseline,
+            gold=arguments.gold is not None,
             overwrite=arguments.overwrite,
         )
     console.say_metrics(metrics, output)
