@@ -35,6 +35,7 @@ from reviewbeam.pipelines.evaluation_rows import (
     ReadExamples,
     write_part,
 )
+from reviewbeam.pipelines.model_gate import ModelGate
 
 KIND = "evaluation"
 METRICS = "metrics.json"
@@ -49,6 +50,7 @@ def evaluate(
     output: Path,
     options: PipelineOptions,
     *,
+    baseline: Path | None = None,
     gold: bool = False,
     overwrite: bool = False,
 ) -> tuple[dict[str, Any], bool]:
@@ -60,6 +62,7 @@ def evaluate(
       dataset: directory of the dataset.
       output: directory of the evaluation.
       options: Beam's.
+      baseline: directory of another model, to compare this one with.
       gold: the dataset is a gold set: it must be marked so, and is evaluated as a
         whole.
       overwrite: replace what was made from other inputs or another config.
@@ -68,12 +71,10 @@ def evaluate(
       The metrics, and whether they were computed now rather than found.
 
     Raises:
-      UserError: model and dataset don't fit, the split is empty, a slice is unknown,
-        or the output can't be used.
+      UserError: models and dataset don't fit, the split is empty, a slice or a figure
+        of a rule is unknown, or the output can't be used.
       BusyError: another run writes the same output.
     """
-    directory = open_model(os.fspath(model))
-    check_saved_model(directory.saved_model, len(directory.metadata.labels.names))
     manifest = artifacts.read_manifest(dataset, "dataset")
     split = ALL if gold else config.split
     if gold and not manifest.get("gold"):
@@ -81,14 +82,19 @@ def evaluate(
             f"The dataset {str(dataset)!r} is no gold set: training may use it. "
             "Prepare it with gold: true in the config, or give it as --dataset."
         )
-    check_fit(directory.metadata, manifest, split)
-    check_slices(config.slices, kept_names(manifest["columns"]["keep"]).values())
+    directory = _open(model, manifest, split)
+    gate = ModelGate(
+        config, directory, baseline and _open_baseline(baseline, manifest, split)
+    )
+    kept = kept_names(manifest["columns"]["keep"]).values()
+    check_slices(config.slices, kept)
+    gate.check(kept)
     identity = artifacts.fingerprint(
         {
             "job": "evaluate",
             "format": artifacts.FORMAT,
             "config": config.model_dump(mode="json"),
-            "model": directory.core_fingerprint,
+            "models": gate.fingerprints(),
             "dataset": manifest["fingerprint"],
             "gold": gold,
         }
@@ -96,7 +102,6 @@ def evaluate(
     if publishing.is_done(output, KIND, identity, overwrite=overwrite):
         return artifacts.read_json(output / METRICS), False
     with publishing.staged_output(output, "evaluate", overwrite=overwrite) as staging:
-        (staging / PREDICTIONS).mkdir()
         shards = [
             shard["name"]
             for name in _splits(split)
@@ -105,16 +110,20 @@ def evaluate(
         ]
         files = {name: manifest["files"][name] for name in shards}
         artifacts.check_files(dataset, files, "dataset")
-        _run_pipeline(config, directory, dataset, shards, staging, options)
+        for opened, folder in gate.models(staging):
+            folder.mkdir()
+            _run_pipeline(config, opened, dataset, shards, folder, options)
         parts = Parts(staging / PREDICTIONS)
         _check_rows(parts, manifest, split)
         metrics = {"split": split, "gold": gold}
         metrics |= _metrics(config, directory.metadata, parts, dataset)
+        metrics["seen_in_training"] = gate.judge(staging, dataset, shards)
         artifacts.write_json(staging / METRICS, metrics)
         artifacts.write_text(staging / REPORT, report(metrics))
         publishing.add_to_run_record(
             staging,
             model=str(model.absolute()),
+            baseline=baseline and str(baseline.absolute()),
             dataset=str(dataset.absolute()),
             runner=options.get_all_options()["runner"],
             config=config.model_dump(mode="json"),
@@ -130,6 +139,24 @@ def evaluate(
             gold=gold,
         )
     return metrics, True
+
+
+def _open(model: Path, dataset: dict[str, Any], split: str) -> ModelDirectory:
+    directory = open_model(os.fspath(model))
+    check_saved_model(directory.saved_model, len(directory.metadata.labels.names))
+    check_fit(directory.metadata, dataset, split)
+    return directory
+
+
+def _open_baseline(
+    baseline: Path, dataset: dict[str, Any], split: str
+) -> ModelDirectory:
+    try:
+        return _open(baseline, dataset, split)
+    except UserError as error:
+        raise UserError(
+            f"The baseline {str(baseline)!r} can't be compared with: {error}"
+        ) from None
 
 
 def check_fit(model: ModelMetadata, dataset: dict[str, Any], split: str) -> None:
@@ -183,7 +210,7 @@ def _run_pipeline(
     model: ModelDirectory,
     dataset: Path,
     shards: list[str],
-    staging: Path,
+    predictions: Path,
     options: PipelineOptions,
 ) -> None:
     register_record_batch_coder()
@@ -210,7 +237,7 @@ def _run_pipeline(
             # (shard, RecordBatch)
             | "RunInference" >> RunInference(KeyedModelHandler(handler))
             | "WritePredictions"
-            >> beam.Map(_write, model.metadata, os.fspath(staging / PREDICTIONS))
+            >> beam.Map(_write, model.metadata, os.fspath(predictions))
         )
 
 

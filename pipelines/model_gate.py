@@ -2,9 +2,8 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,9 +17,11 @@ from reviewbeam.components.evaluation.predictions import Predictions
 from reviewbeam.components.evaluation.slices import OWN
 from reviewbeam.components.examples.encode import decode_examples
 from reviewbeam.components.examples.shards import read_shard
+from reviewbeam.pipelines.evaluation_rows import PREDICTIONS, Parts
 
 BLESSING = "blessing.json"
 BLESSING_TEXT = "blessing.txt"
+BASELINE_PREDICTIONS = "baseline_predictions"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +38,7 @@ class ModelGate:
     model: ModelDirectory
     baseline: ModelDirectory | None
 
-    @property
-    def wanted(self) -> bool:
-        """Whether there is anything to judge or compare."""
-        return self.config.blessing is not None or self.baseline is not None
-
-    def check(self, kept: Sequence[str]) -> None:
+    def check(self, kept: Iterable[str]) -> None:
         """Refuses rules that can't be held, before anything runs.
 
         Args:
@@ -53,57 +49,65 @@ class ModelGate:
             texts it was trained on.
         """
         self._judge().check([*OWN, *kept])
-        for model in self._models():
+        for model in filter(None, (self.model, self.baseline)):
             known_texts(model.path)
 
-    def identity(self) -> dict[str, Any]:
+    def fingerprints(self) -> dict[str, str | None]:
         """Returns what an evaluation's fingerprint must say of the models."""
         return {
             "model": self.model.content_fingerprint,
             "baseline": self.baseline and self.baseline.content_fingerprint,
         }
 
+    def models(self, staging: Path) -> list[tuple[ModelDirectory, Path]]:
+        """Returns each model, and the folder for its predictions."""
+        folders = [(self.model, staging / PREDICTIONS)]
+        if self.baseline is not None:
+            folders.append((self.baseline, staging / BASELINE_PREDICTIONS))
+        return folders
+
     def judge(
-        self,
-        predictions: Predictions,
-        others: Predictions | None,
-        hashes: np.ndarray,
-        weights: np.ndarray | None,
-        staging: Path,
+        self, staging: Path, dataset: Path, shards: Sequence[str]
     ) -> dict[str, int]:
-        """Writes the verdict beside the metrics.
+        """Judges the written predictions, and writes the verdict beside them.
 
         Args:
-          predictions: of the model.
-          others: of the baseline, of the same rows.
-          hashes: of the rows' texts, uint64 [rows].
-          weights: of the rows.
           staging: the evaluation.
+          dataset: directory of the dataset.
+          shards: those that were predicted.
 
         Returns:
-          How many rows have a text that the model itself was trained on, and that its
-          epoch was chosen by.
+          How many rows have a text that the model itself was trained on, and how many
+          one that it was validated on.
         """
-        if others is not None and others.ids != predictions.ids:
-            raise RuntimeError("the two models' predictions are of other rows")
-        seen = [_seen_by(model, hashes) for model in self._models()]
-        if self.wanted:
-            left_out = np.logical_or.reduce([s for both in seen for s in both])
-            verdict = self._judge().judge(predictions, others, ~left_out, weights)
-            verdict |= {
+        labels = self.model.metadata.labels
+        hashes = _row_hashes(dataset, shards, labels.type == "multilabel")
+        seen = [_seen_by(model, hashes) for model, _ in self.models(staging)]
+        if self.config.blessing is not None or self.baseline is not None:
+            predictions, *others = (
+                Predictions.of_table(Parts(folder).table, labels)
+                for _, folder in self.models(staging)
+            )
+            if any(other.ids != predictions.ids for other in others):
+                raise RuntimeError("the models' predictions are not of the same rows")
+            left_out = np.logical_or.reduce([rows for both in seen for rows in both])
+            by_count = self.config.weight_by == "count"
+            verdict = self._judge().judge(
+                predictions,
+                others[0] if others else None,
+                ~left_out,
+                predictions.count.astype(np.float64) if by_count else None,
+            )
+            rules = self.config.blessing
+            verdict |= self.fingerprints() | {
                 "evaluated_rows": len(hashes),
                 "left_out_rows": int(left_out.sum()),
-                "rules_given": self.config.blessing
-                and self.config.blessing.model_dump(mode="json"),
-                **self.identity(),
+                "rules_given": rules and rules.model_dump(mode="json"),
             }
             artifacts.write_json(staging / BLESSING, verdict)
             artifacts.write_text(staging / BLESSING_TEXT, blessing_text(verdict))
         trained, validated = (int(rows.sum()) for rows in seen[0])
         return {"training": trained, "validation": validated}
-
-    def _models(self) -> list[ModelDirectory]:
-        return [self.model] if self.baseline is None else [self.model, self.baseline]
 
     def _judge(self) -> Judge:
         return Judge(
@@ -114,7 +118,7 @@ class ModelGate:
         )
 
 
-def row_hashes(dataset: Path, shards: Sequence[str], multilabel: bool) -> np.ndarray:
+def _row_hashes(dataset: Path, shards: Sequence[str], multilabel: bool) -> np.ndarray:
     """Returns the hash of each row's text, uint64 [rows], in the shards' order."""
     found = [np.zeros(0, np.uint64)]
     for shard in sorted(shards):

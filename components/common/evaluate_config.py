@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from reviewbeam.components.common.blessing_config import BlessingConfig
 from reviewbeam.components.common.config import Config
 from reviewbeam.components.common.corpus_config import Fraction, Name
 from reviewbeam.components.common.inference_config import InferenceConfig
@@ -39,3 +40,5 @@ class EvaluateConfig(Config):
     bootstrap: BootstrapConfig = BootstrapConfig()
     calibration: CalibrationLimits = CalibrationLimits()
     privacy: PrivacyRules = PrivacyRules()  # of the texts of the mistakes
+    # Rules by which the model may be put in service; None: it is not judged.
+    blessing: BlessingConfig | None = None

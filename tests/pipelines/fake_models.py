@@ -54,6 +54,38 @@ class _Formula(tf.Module):
         return {"probabilities": self._to_probabilities(values)}
 
 
+class Oracle(tf.Module):
+    """Answers each text that it was told, and 0 to any other.
+
+    Args:
+      answers: token ids of a text -> its class.
+      classes: how many.
+    """
+
+    _SIZE = 2**20
+
+    def __init__(self, answers: dict[tuple[int, ...], int], classes: int = 3):
+        super().__init__()
+        table = np.zeros(self._SIZE, np.int32)
+        for ids, answer in answers.items():
+            places = np.arange(len(ids)) * 7 + 1
+            table[(np.array(ids) * places).sum() % self._SIZE] = answer
+        self._table = tf.Variable(table)
+        self._classes = classes
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None], tf.int32, "token_ids"),
+            tf.TensorSpec([None, None], tf.int32, "padding_mask"),
+        ]
+    )
+    def serve(self, token_ids, padding_mask):
+        places = tf.range(tf.shape(token_ids)[1]) * 7 + 1
+        total = tf.reduce_sum(token_ids * padding_mask * places, axis=1)
+        answer = tf.gather(self._table, total % self._SIZE)
+        return {"probabilities": tf.one_hot(answer, self._classes) * 0.7 + 0.1}
+
+
 def told_by(encoder: Path, labels=("negative", "neutral", "positive")) -> dict:
     """What a dataset's manifest says that a model must fit, of no dataset."""
     return {
