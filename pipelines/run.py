@@ -58,7 +58,7 @@ def run(
             dataset,
             output / EVALUATION,
             options,
-            baseline=models and serving.rival(model, models),
+            baseline=models and serving.rival(model, models, output / EVALUATION),
             overwrite=overwrite,
         )
     if models is not None:

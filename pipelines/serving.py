@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from reviewbeam.components.common.artifacts import read_json
 from reviewbeam.components.common.blessed import read_blessing
 from reviewbeam.components.common.blessing_config import YES
 from reviewbeam.components.common.errors import ModelGateError
@@ -19,6 +20,7 @@ from reviewbeam.components.common.models_folder import (
 )
 from reviewbeam.components.common.score_config import ScoreConfig
 from reviewbeam.pipelines import console
+from reviewbeam.pipelines.model_gate import BLESSING
 
 
 def model_to_score_with(config: ScoreConfig, model: Path) -> Path:
@@ -44,25 +46,35 @@ def model_to_score_with(config: ScoreConfig, model: Path) -> Path:
     return chosen
 
 
-def rival(model: Path, models: Path) -> Path | None:
+def rival(model: Path, models: Path, evaluation: Path) -> Path | None:
     """Returns the model that a new one is held against: that which it would replace.
 
-    Where the new one is in service already, that is the one before it, so that the
-    evaluation which put it there stands. None: there is none.
+    Where the new one is in service already, that is the one that its evaluation was
+    made with, so that it stands. None: there is none.
+
+    Args:
+      model: the new one.
+      models: the models folder.
+      evaluation: where the new one's is, or will be.
     """
     serving = read_serving(models)
     if serving is None:
         return None
     if serving.current != _name(model):
         return pinned(models)
-    before = [models / name for name in serving.previous[:1]]
-    return next((path for path in before if path.is_dir()), None)
+    if not (evaluation / BLESSING).is_file():
+        return None
+    before = read_json(evaluation / BLESSING)["baseline"]
+    path = models / model_name(before or "")
+    return path if path.is_dir() else None
 
 
 def promote_blessed(
     model: Path, models: Path, verdict: Mapping[str, Any]
 ) -> str | None:
-    """Puts a model in service by its verdict; one that is there stays.
+    """Puts a model in service by its verdict.
+
+    One that is there by force stays, and is blessed there too where it is now.
 
     Returns:
       Why it isn't put in service; None: it is.
@@ -70,6 +82,8 @@ def promote_blessed(
     serving = read_serving(models)
     name = _name(model)
     if serving is not None and serving.current == name:
+        if read_blessing(model) is not None and read_blessing(models / name) is None:
+            promote(model, models)
         return None
     reason = None
     if verdict["verdict"] != YES:
