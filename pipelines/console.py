@@ -17,7 +17,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from reviewbeam.components.common.errors import ReviewbeamError
-from reviewbeam.components.evaluation.table import language_table
+from reviewbeam.components.evaluation.blessing_text import blessing_text
+from reviewbeam.components.evaluation.table import summary_tables
 from reviewbeam.components.trainer.trials import Trial, trials_table
 
 _log = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
@@ -127,9 +128,9 @@ def say_table(header: list[str], rows: list[list[Any]]) -> None:
 def say_dataset(manifest: dict[str, Any], output: Path) -> None:
     """Prints what came in, what came out, and where it lies."""
     inputs = manifest["inputs"]
-    rejected = _total(inputs, "rejected")
-    left_out = _total(inputs, "left_out")
-    written = _total(inputs, "written").total()
+    rejected = total_of(inputs, "rejected")
+    left_out = total_of(inputs, "left_out")
+    written = total_of(inputs, "written").total()
     duplicates = sum(item["duplicates"] for item in inputs)
     rows = sum(item["rows"] for item in inputs)
     say(
@@ -138,10 +139,10 @@ def say_dataset(manifest: dict[str, Any], output: Path) -> None:
         f"{rejected.total()} rejected, {duplicates} duplicates, "
         f"{left_out.total()} left out"
     )
-    _say_rules("rejected", rejected)
-    _say_rules("left out", left_out)
+    say_rules("rejected", rejected)
+    say_rules("left out", left_out)
     for what in ("repaired", "allowed"):
-        _say_rules(what, _total(inputs, what))
+        say_rules(what, total_of(inputs, what))
     for item in inputs:
         if item["damaged"]:
             say(f"  salvaged, {item['file']}: {item['damaged']}")
@@ -223,11 +224,27 @@ def say_tuning(summary: dict[str, Any]) -> None:
 
 
 def say_metrics(metrics: dict[str, Any], output: Path) -> None:
-    """Prints the figures overall and per language."""
-    say(f"Evaluation on the {metrics['split']} split:")
-    header, *rows = language_table(metrics)
-    say_table(["  language", *header[1:]], [[f"  {n}", *cells] for n, *cells in rows])
+    """Prints the figures overall, per language, the worst slices and the verdicts."""
+    what = "gold set" if metrics["gold"] else f"{metrics['split']} split"
+    say(f"Evaluation on the {what}:")
+    for table in summary_tables(metrics):
+        say(f"  {table.title}")
+        header, *rows = [
+            [f"  {row[0]}", *row[1:]] for row in (table.header, *table.rows)
+        ]
+        say_table(header, rows)
+        if table.note:
+            say(f"  {table.note}")
+        say()
+    if seen := metrics["seen_in_training"]["training"]:
+        say(f"  rows whose text the model was trained on: {seen}")
     say(f"  in {output}: metrics.json, report.txt, predictions/")
+
+
+def say_blessing(verdict: dict[str, Any] | None) -> None:
+    """Prints what the rules said, and how the model compares."""
+    for line in blessing_text(verdict).splitlines() if verdict else ():
+        say(line)
 
 
 def say_predictions(predictions: list[Any]) -> None:
@@ -243,75 +260,12 @@ def say_predictions(predictions: list[Any]) -> None:
         say(f"{score:<5}  {label:<20}  {' '.join(answer.text.split())}")
 
 
-def say_scores(report: Any, output: Path) -> None:
-    """Prints what a run of score did."""
-    rows = sum(entry["rows"] for entry in report.scored)
-    written = sum(entry["written"] for entry in report.scored)
-    rejected = _total(report.scored, "rejected")
-    say(
-        f"Scores: {rows} rows read from {len(report.scored)} new files; {written} "
-        f"scored, {rejected.total()} rejected; {report.known} files had been scored "
-        f"before; {report.total} scores in all"
-    )
-    _say_rules("rejected", rejected)
-    counted = report.inference
-    if counted.get("calls"):
-        padding = 1 - counted["tokens"] / counted["padded_tokens"]
-        say(
-            f"  by {counted['engine']}, {counted['batch_tokens']} tokens at once, "
-            f"{padding:.1%} padding"
-        )
-    if counted.get("halved"):
-        say(f"  batches halved for want of memory: {counted['halved']}")
-    if report.removed:
-        say(f"  scored files that are gone, whose scores stay: {len(report.removed)}")
-    say(f"  in {output}/model_version={report.version}")
-    if report.stopped:
-        note(
-            f"reviewbeam: stopped before the end; {report.unfinished} files have "
-            "chunks left, and the same command goes on."
-        )
-    _note_damaged(report.damaged)
-
-
-def say_preview(preview: Any) -> None:
-    """Prints what a run of score would do."""
-    say(
-        f"To score: {preview.files} new files, {preview.bytes / 1e6:,.1f} MB, about "
-        f"{preview.rows:,} rows; {preview.known} files were scored before"
-    )
-    if preview.staged:
-        say(f"  finished by an earlier run, and staged: {preview.staged:,} rows")
-    if preview.seconds is not None:
-        say(
-            f"  about {duration(preview.seconds)} at {preview.rows_per_second:,.0f} "
-            "rows/s, by a sample"
-        )
-    if preview.removed:
-        say(f"  scored files that are gone: {len(preview.removed)}")
-    _note_damaged(preview.damaged)
-
-
-def duration(seconds: float) -> str:
-    """Returns a time as a person says it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
-
-
-def _note_damaged(damaged: dict[str, str]) -> None:
-    for path, damage in sorted(damaged.items()):
-        note(
-            f"reviewbeam: {path} is damaged: {damage}. Nothing of it was published; "
-            "deliver it again, and the next run scores it."
-        )
-
-
-def _total(items: list[dict[str, Any]], key: str) -> Counter:
+def total_of(items: list[dict[str, Any]], key: str) -> Counter:
+    """Adds up the counters that items have under a key."""
     return sum((Counter(item[key]) for item in items), Counter())
 
 
-def _say_rules(what: str, rules: Counter) -> None:
+def say_rules(what: str, rules: Counter) -> None:
+    """Prints a line for each rule, the most frequent one first."""
     for rule, count in rules.most_common():
         say(f"  {what}, {rule}: {count}")

@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from reviewbeam.components.common.config import load_config
-from reviewbeam.components.common.errors import StoppedError, UserError
-from reviewbeam.pipelines import console
+from reviewbeam.components.common.errors import (
+    ModelGateError,
+    StoppedError,
+    UserError,
+)
+from reviewbeam.pipelines import console, score_summary
 
 
 def run_job(arguments: argparse.Namespace) -> int:
@@ -119,18 +123,27 @@ def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
     options = _beam_options(arguments)
     output = _folder(arguments.output)
     with console.Step("evaluate"):
-        from reviewbeam.pipelines.evaluate import evaluate
+        from reviewbeam.components.common.blessing_config import YES
+        from reviewbeam.components.common.models_folder import pinned
+        from reviewbeam.pipelines.blessing import evaluate_and_bless
 
-        metrics, _ = evaluate(
+        baseline = arguments.baseline and pinned(_folder(arguments.baseline))
+        metrics = evaluate_and_bless(
             config,
-            _folder(arguments.model),
-            _folder(arguments.dataset),
+            pinned(_folder(arguments.model)),
+            _folder(arguments.gold or arguments.dataset),
             output,
             options,
+            baseline=baseline,
+            gold=arguments.gold is not None,
             overwrite=arguments.overwrite,
         )
     console.say_metrics(metrics, output)
-    return metrics, 0
+    console.say_blessing(metrics["blessing"])
+    if config.blessing is None or metrics["blessing"]["verdict"] == YES:
+        return metrics, 0
+    console.note(f"reviewbeam: the model is not blessed; see {output}/blessing.json.")
+    return metrics, ModelGateError.exit_code
 
 
 def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
@@ -140,16 +153,19 @@ def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
     options = _beam_options(arguments)
     output = _folder(arguments.output)
     with console.Step("score") as step:
+        from reviewbeam.pipelines.serving import model_to_score_with
+
+        model = model_to_score_with(config, _folder(arguments.model))
         if arguments.dry_run:
             from reviewbeam.pipelines.score_preview import preview
 
-            found = preview(config, _folder(arguments.model), output, options)
+            found = preview(config, model, output, options)
         else:
             from reviewbeam.pipelines.score import score
 
             report = score(
                 config,
-                _folder(arguments.model),
+                model,
                 output,
                 options,
                 limit=arguments.limit,
@@ -157,9 +173,9 @@ def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
                 show=step.update,
             )
     if arguments.dry_run:
-        console.say_preview(found)
+        score_summary.say_preview(found)
         return dataclasses.asdict(found), 0
-    console.say_scores(report, output)
+    score_summary.say_scores(report, output)
     return dataclasses.asdict(report), score_code(report)
 
 
@@ -171,13 +187,33 @@ def score_code(report: Any) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> tuple[Any, int]:
+    from reviewbeam.components.common.models_folder import pinned
+
     texts = arguments.text or _lines_of_standard_input()
     from reviewbeam.pipelines.predict import predict
 
-    predictions = predict(_folder(arguments.model), texts)
+    predictions = predict(pinned(_folder(arguments.model)), texts)
     if not arguments.json:
         console.say_predictions(predictions)
     return [dataclasses.asdict(answer) for answer in predictions], 0
+
+
+def _promote(arguments: argparse.Namespace) -> tuple[Any, int]:
+    from reviewbeam.components.common.models_folder import promote
+
+    models = _folder(arguments.models)
+    serving, new = promote(_folder(arguments.model), models, force=arguments.force)
+    console.say_serving(serving, models, "" if new else ", as before")
+    return serving.model_dump(mode="json") | {"done_before": not new}, 0
+
+
+def _rollback(arguments: argparse.Namespace) -> tuple[Any, int]:
+    from reviewbeam.components.common.models_folder import rollback
+
+    models = _folder(arguments.models)
+    serving = rollback(models)
+    console.say_serving(serving, models, f", no longer {serving.rolled_back[0]}")
+    return serving.model_dump(mode="json"), 0
 
 
 def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
@@ -194,7 +230,11 @@ def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
     console.say_dataset(report.dataset, output / run.DATASET)
     console.say_model(report.model)
     console.say_metrics(report.metrics, output / run.EVALUATION)
-    console.say_scores(report.scores, output / run.SCORES)
+    console.say_blessing(report.metrics["blessing"])
+    if report.scores is None:
+        console.note(f"reviewbeam: {report.refused}")
+        return dataclasses.asdict(report), ModelGateError.exit_code
+    score_summary.say_scores(report.scores, output / run.SCORES)
     console.say()
     console.say("Next, with files of your own: copy configs/laptop/prepare.yaml, map")
     console.say("your columns in it, and run:")
@@ -213,6 +253,8 @@ _JOBS = {
     "evaluate": _evaluate,
     "score": _score,
     "predict": _predict,
+    "promote": _promote,
+    "rollback": _rollback,
     "run": _run,
 }
 

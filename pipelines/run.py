@@ -1,4 +1,4 @@
-"""`run`: prepare, train, evaluate and score, one after the other."""
+"""`run`: prepare, train, evaluate, promote and score, one after the other."""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,7 +10,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from reviewbeam.components.common.run_config import RunConfig
 from reviewbeam.components.trainer.train import train
-from reviewbeam.pipelines.evaluate import evaluate
+from reviewbeam.pipelines import serving
+from reviewbeam.pipelines.blessing import evaluate_and_bless
 from reviewbeam.pipelines.prepare import prepare
 from reviewbeam.pipelines.score import ScoreReport, score
 
@@ -23,8 +24,9 @@ class RunReport:
 
     dataset: dict[str, Any]  # the manifest
     model: dict[str, Any]  # the trainer's summary
-    metrics: dict[str, Any]
-    scores: ScoreReport
+    metrics: dict[str, Any]  # with the verdict under `blessing`
+    refused: str | None  # why the model isn't put in service, and nothing was scored
+    scores: ScoreReport | None
 
 
 def run(
@@ -34,7 +36,7 @@ def run(
     overwrite: bool = False,
     step: Callable[..., AbstractContextManager],
 ) -> RunReport:
-    """Runs the four jobs; each does nothing where its result stands already.
+    """Runs the jobs; each does nothing where its result stands already.
 
     Args:
       config: the jobs' configs, and the folder for what they make.
@@ -44,19 +46,29 @@ def run(
     """
     output = Path(config.output)
     dataset, model = output / DATASET, output / MODEL
+    models = None if config.models is None else Path(config.models)
     with step("prepare"):
         manifest, _ = prepare(config.prepare, dataset, options, overwrite=overwrite)
     with step("train", live=False):
         trained = train(config.train, dataset, model, overwrite=overwrite)
     with step("evaluate"):
-        metrics, _ = evaluate(
+        metrics = evaluate_and_bless(
             config.evaluate,
             model,
             dataset,
             output / EVALUATION,
             options,
+            baseline=models and serving.rival(model, models, output / EVALUATION),
             overwrite=overwrite,
         )
-    with step("score"):
-        scores = score(config.score, model, output / SCORES, options)
-    return RunReport(manifest, trained, metrics, scores)
+    if models is not None:
+        with step("promote"):
+            refused = serving.promote_blessed(model, models, metrics["blessing"])
+        if refused:
+            return RunReport(manifest, trained, metrics, refused, None)
+    with step("score") as shown:
+        chosen = serving.model_to_score_with(config.score, models or model)
+        scores = score(
+            config.score, chosen, output / SCORES, options, show=shown.update
+        )
+    return RunReport(manifest, trained, metrics, None, scores)

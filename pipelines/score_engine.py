@@ -1,16 +1,15 @@
 """The engine of an output of `score`: chosen once, and kept in its manifest."""
 
 import dataclasses
-import os
 from pathlib import Path
 
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from reviewbeam.components.common.artifacts import fingerprint
 from reviewbeam.components.common.model_directory import ModelDirectory
 from reviewbeam.components.common.score_config import ScoreConfig
 from reviewbeam.components.inference.resolve import ResolvedInference, resolve_inference
-from reviewbeam.pipelines.options import PROCESSES
+from reviewbeam.pipelines.options import processes
 from reviewbeam.pipelines.scores_manifest import Manifest
 
 
@@ -46,11 +45,3 @@ def resolve_for_output(
         manifest.data["inference"][key] = dataclasses.asdict(kept)
         manifest.write(output)
     return resolved
-
-
-def processes(options: PipelineOptions) -> int:
-    """Returns how many worker processes of Beam's share this machine."""
-    direct = options.view_as(DirectOptions)
-    if direct.direct_running_mode != PROCESSES:
-        return 1
-    return direct.direct_num_workers or len(os.sched_getaffinity(0))

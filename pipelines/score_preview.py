@@ -23,14 +23,14 @@ from reviewbeam.components.ingestion.lines import DamagedFileError, read_blocks
 from reviewbeam.components.ingestion.read import SliceReader
 from reviewbeam.components.tokenization.tokenizer import Tokenizer
 from reviewbeam.components.validation.rules import ReviewRules
-from reviewbeam.pipelines.score import (
+from reviewbeam.pipelines.score_engine import resolve_for_output
+from reviewbeam.pipelines.score_files import find_score_files
+from reviewbeam.pipelines.score_settings import (
     classifier,
     review_rules,
     settings,
     staging_conditions,
 )
-from reviewbeam.pipelines.score_engine import resolve_for_output
-from reviewbeam.pipelines.score_files import find_score_files
 from reviewbeam.pipelines.scores_folder import ScoresVersion
 from reviewbeam.pipelines.scores_manifest import Manifest
 

@@ -11,7 +11,7 @@ import orjson
 
 from reviewbeam.components.inference.parts import CHUNKS, record_path
 from reviewbeam.components.ingestion.units import Unit
-from reviewbeam.pipelines.console import duration
+from reviewbeam.pipelines.score_summary import duration
 
 PROGRESS = "progress"  # folder below the staging folder: rows inferred, by process
 _LOOK_EVERY = 2.0  # seconds

@@ -54,7 +54,8 @@ def calibrated(
       calibration: of the model.
 
     Returns:
-      float32 [rows, classes]; the same bytes where the temperature is 1.
+      float32 [rows, classes]; the same bytes where the temperature is 1. The most
+      probable class of a row stays the one it was; for multilabel, of each label.
     """
     result = np.array(probabilities, np.float32, order="C")
     slices, of_row = _slices(languages, calibration)
@@ -62,7 +63,9 @@ def calibrated(
     changed = temperatures != 1
     if changed.any():
         scaled = logits(result[changed], kind) / temperatures[changed, None]
-        result[changed] = from_logits(scaled, kind)
+        result[changed] = _with_the_same_best(
+            from_logits(scaled, kind).astype(np.float32), result[changed], kind
+        )
     return result
 
 
@@ -146,13 +149,26 @@ def expected_calibration_error(
       labels: the true class, int [rows]; for multilabel, 0 or 1 [rows, labels].
       kind: the type of the labels.
     """
+    bins, gaps = calibration_gaps(probabilities, labels, kind)
+    return float(np.abs(np.bincount(bins, gaps)).sum() / len(bins))
+
+
+def calibration_gaps(
+    probabilities: np.ndarray, labels: np.ndarray, kind: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what `expected_calibration_error` sums up.
+
+    Returns:
+      The bin of each row, int64 [rows], and 1 less its confidence where it is right, 0
+      less it where it is wrong, float64 [rows]; for multilabel of each label of each
+      row, [rows * labels].
+    """
     confidence, best = confidences(probabilities, kind)
     right = (best == labels).ravel().astype(np.float64)
     confidence = confidence.ravel().astype(np.float64)
     # A bin holds its upper end: confidence 1 is in the last one.
     bins = np.clip(np.ceil(confidence * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
-    gaps = np.bincount(bins, right - confidence, minlength=_BINS)
-    return float(np.abs(gaps).sum() / len(confidence))
+    return bins, right - confidence
 
 
 def confidences(probabilities: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -164,6 +180,21 @@ def confidences(probabilities: np.ndarray, kind: str) -> tuple[np.ndarray, np.nd
     if kind == "multilabel":
         return np.maximum(probabilities, 1 - probabilities), probabilities >= 0.5
     return probabilities.max(axis=1), probabilities.argmax(axis=1)
+
+
+def _with_the_same_best(
+    scaled: np.ndarray, before: np.ndarray, kind: str
+) -> np.ndarray:
+    """Keeps apart what rounding made equal: the best of equals is the first one."""
+    if kind == "multilabel":
+        risen = (before < 0.5) & (scaled >= 0.5)
+        scaled[risen] = np.nextafter(np.float32(0.5), np.float32(0))
+        return scaled
+    best = before.argmax(axis=1)
+    rows = np.flatnonzero(scaled.argmax(axis=1) != best)
+    largest = scaled[rows].max(axis=1)
+    scaled[rows, best[rows]] = np.nextafter(largest, np.float32(2))
+    return scaled
 
 
 def _slices(

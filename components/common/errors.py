@@ -25,6 +25,12 @@ class DataGateError(ReviewbeamError):
     exit_code = 3
 
 
+class ModelGateError(ReviewbeamError):
+    """The model gate said no: a model is not blessed."""
+
+    exit_code = 4
+
+
 class BusyError(ReviewbeamError):
     """Another run holds the output: the same command can go on later."""
 

@@ -1,5 +1,7 @@
 """The config of `run`: prepare, train, evaluate and score by one file."""
 
+import pydantic
+
 from reviewbeam.components.common.config import Config
 from reviewbeam.components.common.corpus_config import Name
 from reviewbeam.components.common.evaluate_config import EvaluateConfig
@@ -12,7 +14,20 @@ class RunConfig(Config):
     """Configures `run`: prepare, train, evaluate, score, one after the other."""
 
     output: Name  # holds dataset/, model/, evaluation/ and scores/
+    # Folder of the models in service: the new model is evaluated beside the one that
+    # is, takes its place only where it is blessed, and scores only then. None: the new
+    # model scores.
+    models: Name | None = None
     prepare: PrepareConfig
     train: TrainConfig
     evaluate: EvaluateConfig = EvaluateConfig()
     score: ScoreConfig
+
+    @pydantic.model_validator(mode="after")
+    def _check(self):
+        if self.models is not None and self.evaluate.blessing is None:
+            raise ValueError(
+                "models: only a blessed model is put in service; give the rules under "
+                "evaluate.blessing, such as {min: {macro_f1: 0.8}}"
+            )
+        return self

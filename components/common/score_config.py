@@ -33,6 +33,10 @@ class ScoreConfig(CorpusConfig):
     # them staged for the next run.
     partial: Literal["commit", "hold"] = "commit"
 
+    # Whether the model must be blessed by `evaluate`. auto: demanded of the one that a
+    # models folder has in service; of any other, a warning. No score depends on it.
+    require_blessing: Literal["auto", True, False] = Field("auto", exclude=True)
+
     @pydantic.model_validator(mode="after")
     def _check(self):
         if self.columns.label is not None:

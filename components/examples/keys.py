@@ -2,20 +2,14 @@
 
 import functools
 import hashlib
-import unicodedata
 
 import numpy as np
 import pyarrow as pa
 
+from reviewbeam.components.common.text_hashes import normalized_text
+
 KEY_BYTES = 16
 KEY_TYPE = pa.binary(KEY_BYTES)
-
-
-def normalized_text(text: str) -> str:
-    """Returns what two texts must share to count as the same review."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    return " ".join(text.casefold().split())
 
 
 def text_keys(texts: pa.Array) -> pa.Array:

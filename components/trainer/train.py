@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from reviewbeam.components.common.artifacts import (
-    files_below,
     fingerprint,
     read_json,
     read_manifest,
-    write_manifest,
 )
 from reviewbeam.components.common.encoder_directory import (
     EncoderDirectory,
@@ -22,6 +20,7 @@ from reviewbeam.components.common.model_directory import (
     HISTORY,
     ModelDirectory,
     open_model,
+    write_model_manifest,
 )
 from reviewbeam.components.common.publishing import (
     add_to_run_record,
@@ -40,7 +39,7 @@ from reviewbeam.components.trainer.display import TrainingDisplay
 from reviewbeam.components.trainer.fitting import fit_classifier
 from reviewbeam.components.trainer.writing import write_model
 
-RECIPE = 2  # raised when the same config and data would give another model
+RECIPE = 3  # raised when the same config and data would give another model
 
 
 def train(
@@ -94,13 +93,7 @@ def train(
     with staged_output(output, "train", overwrite=overwrite) as staging:
         checkpoints = Checkpoints(output, expected, overwrite=overwrite)
         run = _train_into(staging, config, data, encoder, checkpoints, display, start)
-        write_manifest(
-            staging,
-            "model",
-            expected,
-            files=files_below(staging),
-            core_fingerprint=run.pop("core_fingerprint"),
-        )
+        write_model_manifest(staging, expected, run.pop("core_fingerprint"))
         add_to_run_record(
             staging, dataset=str(data.path), encoder=str(encoder.path), **run
         )

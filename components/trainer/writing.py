@@ -36,6 +36,7 @@ from reviewbeam.components.trainer.fitting import Fitted
 from reviewbeam.components.trainer.hf_export import export_hf
 from reviewbeam.components.trainer.model import weights_sha256
 from reviewbeam.components.trainer.model_card import model_card
+from reviewbeam.components.trainer.texts_seen import write_texts_seen
 
 _PACKAGES = ("reviewbeam", "tensorflow", "keras", "keras-hub", "numpy")
 
@@ -75,6 +76,7 @@ def write_model(
     )
     write_json(directory / METADATA, metadata.model_dump(mode="json"))
     write_json(directory / HISTORY, history)
+    write_texts_seen(directory, data, initial)
     (directory / VOCABULARY).parent.mkdir()
     shutil.copyfile(encoder.vocabulary, directory / VOCABULARY)
     reviews = fitted.splits["validation"]

@@ -37,8 +37,8 @@ from reviewbeam.components.common.config import load_config
 from reviewbeam.components.common.encoder_directory import open_encoder
 from reviewbeam.components.common.evaluate_config import EvaluateConfig
 from reviewbeam.components.common.prepare_config import PrepareConfig
+from reviewbeam.components.common.text_hashes import normalized_text
 from reviewbeam.components.common.train_config import ModelConfig, TrainConfig
-from reviewbeam.components.examples.keys import normalized_text
 from reviewbeam.components.ingestion.files import find_files, slice_file
 from reviewbeam.components.ingestion.read import SliceReader
 from reviewbeam.components.trainer.dataset import open_dataset

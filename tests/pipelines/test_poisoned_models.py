@@ -3,6 +3,7 @@
 The attacker has hashed the changed files anew.
 """
 
+import contextlib
 import json
 import os
 import pickle
@@ -13,8 +14,14 @@ import zipfile
 
 import pytest
 
-from reviewbeam.components.common.artifacts import describe_files, files_below
+from reviewbeam.components.common.artifacts import (
+    describe_files,
+    files_below,
+    fingerprint,
+)
+from reviewbeam.components.common.config import check_config
 from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.model_directory import VOCABULARY, ModelMetadata
 from tests.components.inference.test_safe_saved_model import save
 
 
@@ -26,6 +33,7 @@ class Bomb:
 
 
 def rehash(directory):
+    """Writes every hash anew, as one does who knows what is checked."""
     path = directory / "manifest.json"
     manifest = json.loads(path.read_text())
     names = [
@@ -34,6 +42,15 @@ def rehash(directory):
         if name not in ("manifest.json", "run.json", "_SUCCESS")
     ]
     manifest["files"] = describe_files(directory, names)
+    del manifest["content_fingerprint"]
+    with contextlib.suppress(UserError, ValueError, RecursionError):
+        data = json.loads((directory / "model.json").read_text())
+        data["vocabulary_sha256"] = manifest["files"][VOCABULARY]["sha256"]
+        metadata = check_config(ModelMetadata, data, "model.json")
+        (directory / "model.json").write_text(json.dumps(data))
+        manifest["files"] = describe_files(directory, names)
+        manifest["core_fingerprint"] = metadata.core_fingerprint()
+    manifest["content_fingerprint"] = fingerprint(manifest)
     path.write_text(json.dumps(manifest))
 
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reviewbeam.components.common.text_hashes import normalized_text
 from reviewbeam.components.examples.keys import (
     KEY_TYPE,
     hashed,
     key_numbers,
-    normalized_text,
     share_of,
     text_keys,
 )

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from reviewbeam.components.common.columns import REJECTS, from_bytes
 from reviewbeam.components.common.prepare_config import SPLITS
+from reviewbeam.components.common.text_hashes import normalized_text
 from reviewbeam.components.examples import make
-from reviewbeam.components.examples.keys import normalized_text
 from tests.components.examples.corpora import (
     DIVISIONS,
     as_batch,

@@ -13,7 +13,7 @@ from apache_beam.testing.util import assert_that, is_empty
 
 from reviewbeam.components.common.coders import register_record_batch_coder
 from reviewbeam.components.common.prepare_config import AUGMENTED, SPLITS
-from reviewbeam.components.examples.keys import normalized_text
+from reviewbeam.components.common.text_hashes import normalized_text
 from reviewbeam.components.examples.make import MakeExamples
 from reviewbeam.components.examples.shards import read_shard
 from reviewbeam.components.examples.write import ShardInfo, WriteShards

@@ -143,7 +143,7 @@ def _example(token_ids, label, example_id, language, classes) -> bytes:
         "label": label_feature(),
         "id": text(example_id),
         "language": text(language) if language else tf.train.Feature(),
-        "text": text("a review"),
+        "text": text(f"review {example_id}"),
         "count": integers([1]),
     }
     features = tf.train.Features(feature=feature)
