@@ -166,6 +166,12 @@ def confidences(probabilities: np.ndarray, kind: str) -> tuple[np.ndarray, np.nd
     return probabilities.max(axis=1), probabilities.argmax(axis=1)
 
 
+def row_confidences(probabilities: np.ndarray, kind: str) -> np.ndarray:
+    """Returns one confidence a row, float64 [rows]: for multilabel the mean one."""
+    confidence = confidences(probabilities, kind)[0].astype(np.float64)
+    return confidence.mean(axis=1) if kind == "multilabel" else confidence
+
+
 def _slices(
     languages: Sequence[str | None], calibration: Calibration
 ) -> tuple[list[SliceCalibration], np.ndarray]:
