@@ -17,7 +17,7 @@ from reviewbeam.components.common.errors import (
     StoppedError,
     UserError,
 )
-from reviewbeam.pipelines import console, score_summary
+from reviewbeam.pipelines import console
 
 
 def run_job(arguments: argparse.Namespace) -> int:
@@ -170,8 +170,11 @@ def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
                 options,
                 limit=arguments.limit,
                 verify=arguments.verify,
+                accept_drift=arguments.accept_drift,
                 show=step.update,
             )
+    from reviewbeam.pipelines import score_summary
+
     if arguments.dry_run:
         score_summary.say_preview(found)
         return dataclasses.asdict(found), 0
@@ -222,7 +225,7 @@ def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
     config = load_config(RunConfig, arguments.config, arguments.set)
     options = _beam_options(arguments)
     with console.quiet_import():
-        from reviewbeam.pipelines import run
+        from reviewbeam.pipelines import run, score_summary
 
     report = run.run(config, options, overwrite=arguments.overwrite, step=console.Step)
     output = _folder(config.output)
@@ -242,7 +245,7 @@ def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
         "  reviewbeam prepare --config my-prepare.yaml --input 'my/*.jsonl' "
         "--output runs/mine/dataset"
     )
-    return dataclasses.asdict(report), 1 if report.scores.damaged else 0
+    return dataclasses.asdict(report), score_code(report.scores)
 
 
 _JOBS = {
