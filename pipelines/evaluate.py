@@ -1,17 +1,17 @@
 """`evaluate`: a model's figures on a split of a dataset, or on a gold set."""
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
 from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from reviewbeam.components.common import artifacts, publishing
 from reviewbeam.components.common.coders import register_record_batch_coder
-from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.errors import ReviewbeamError, UserError
 from reviewbeam.components.common.evaluate_config import EvaluateConfig
 from reviewbeam.components.common.model_directory import (
     ModelDirectory,
@@ -26,7 +26,11 @@ from reviewbeam.components.evaluation.predictions import Predictions, kept_names
 from reviewbeam.components.evaluation.slices import check_slices
 from reviewbeam.components.evaluation.table import report
 from reviewbeam.components.inference.decide import with_labels
-from reviewbeam.components.inference.handler import SavedModelHandler
+from reviewbeam.components.inference.handler import ClassifierHandler, Inferred
+from reviewbeam.components.inference.resolve import (
+    ResolvedInference,
+    resolve_inference,
+)
 from reviewbeam.components.inference.safe_saved_model import check_saved_model
 from reviewbeam.pipelines.console import quiet_workers
 from reviewbeam.pipelines.evaluation_rows import (
@@ -35,7 +39,7 @@ from reviewbeam.pipelines.evaluation_rows import (
     ReadExamples,
     write_part,
 )
-from reviewbeam.pipelines.model_gate import ModelGate
+from reviewbeam.pipelines.model_gate import ModelGate, as_resolved
 
 KIND = "evaluation"
 METRICS = "metrics.json"
@@ -110,9 +114,13 @@ def evaluate(
         ]
         files = {name: manifest["files"][name] for name in shards}
         artifacts.check_files(dataset, files, "dataset")
+        inference = config.inference
+        workers = options.get_all_options().get("direct_num_workers") or 1
         for opened, folder in gate.models(staging):
             folder.mkdir()
-            _run_pipeline(config, opened, dataset, shards, folder, options)
+            resolved = resolve_inference(inference, opened, workers=workers)
+            _run_pipeline(config, resolved, opened, dataset, shards, folder, options)
+            inference = as_resolved(inference, resolved)
         parts = Parts(staging / PREDICTIONS)
         _check_rows(parts, manifest, split)
         metrics = {"split": split, "gold": gold}
@@ -127,6 +135,7 @@ def evaluate(
             dataset=str(dataset.absolute()),
             runner=options.get_all_options()["runner"],
             config=config.model_dump(mode="json"),
+            inference=dataclasses.asdict(resolved),
         )
         artifacts.write_manifest(
             staging,
@@ -207,6 +216,7 @@ def _splits(split: str) -> tuple[str, ...]:
 
 def _run_pipeline(
     config: EvaluateConfig,
+    resolved: ResolvedInference,
     model: ModelDirectory,
     dataset: Path,
     shards: list[str],
@@ -215,10 +225,12 @@ def _run_pipeline(
 ) -> None:
     register_record_batch_coder()
     quiet_workers()
-    handler = SavedModelHandler(
-        model.saved_model,
+    handler = ClassifierHandler(
+        model,
+        resolved,
         classes=len(model.metadata.labels.names),
-        batch_tokens=config.inference.batch_tokens,
+        kind=model.metadata.labels.type,
+        max_faults=config.inference.max_faults,
     )
     labels = model.metadata.labels
     read = ReadExamples(
@@ -241,10 +253,15 @@ def _run_pipeline(
         )
 
 
-def _write(
-    element: tuple[str, pa.RecordBatch], model: ModelMetadata, directory: str
-) -> None:
-    shard, inferred = element
+def _write(element: tuple[str, Inferred], model: ModelMetadata, directory: str) -> None:
+    shard, inferred = element[0], element[1].batch
+    faults = inferred.column("fault").drop_null()
+    if len(faults):
+        raise ReviewbeamError(
+            f"{len(faults)} examples of {shard} got no probabilities (the first: "
+            f"{faults[0]}); figures without them would say too much. Try another "
+            "inference.engine, or train the model again."
+        )
     write_part(shard, with_labels(inferred, model), model.labels, directory)
 
 

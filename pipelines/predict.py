@@ -6,16 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from reviewbeam.components.common.columns import review_schema, with_columns
 from reviewbeam.components.common.corpus_config import RecordRules
-from reviewbeam.components.common.inference_config import InferenceConfig
 from reviewbeam.components.common.language_detector import check_same
 from reviewbeam.components.common.model_directory import open_model
 from reviewbeam.components.inference.decide import with_labels
-from reviewbeam.components.inference.handler import SavedModelHandler
+from reviewbeam.components.inference.engines import TENSORFLOW
+from reviewbeam.components.inference.handler import ClassifierHandler
+from reviewbeam.components.inference.resolve import ResolvedInference
 from reviewbeam.components.tokenization.tokenizer import Tokenizer
 from reviewbeam.components.validation.rules import ReviewRules
+
+_BATCH_TOKENS = 4096  # rows x longest row of one call
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,25 +53,35 @@ def predict(model: Path, texts: Sequence[str]) -> list[Prediction]:
     tokens = Tokenizer(directory.vocabulary, metadata.text).encode(
         reviews.column("text")
     )
-    handler = SavedModelHandler(
-        directory.saved_model,
-        classes=len(directory.metadata.labels.names),
-        batch_tokens=InferenceConfig().batch_tokens,
+    # For a few texts it is not worth while to measure what is fastest.
+    resolved = ResolvedInference(
+        TENSORFLOW, _BATCH_TOKENS, threads=len(os.sched_getaffinity(0))
+    )
+    handler = ClassifierHandler(
+        directory,
+        resolved,
+        classes=len(metadata.labels.names),
+        kind=metadata.labels.type,
+        max_faults=len(texts),
     )
     batch = with_columns(reviews, token_ids=tokens["token_ids"])
     (inferred,) = handler.run_inference([batch], handler.load_model())
+    faults = inferred.batch.column("fault")
     answers: dict[int, Prediction] = {}
-    for row in with_labels(inferred, metadata).to_pylist():
+    for row in with_labels(
+        inferred.batch.filter(pc.is_null(faults)), metadata
+    ).to_pylist():
         probabilities = dict(
             zip(metadata.labels.names, row["probabilities"], strict=True)
         )
         answers[row["row"]] = Prediction(
             texts[row["row"]], row["label"], row["score"], probabilities, None
         )
-    for row in checked.rejects.to_pylist():
-        answers[row["row"]] = Prediction(
-            texts[row["row"]], None, None, None, row["rule"]
-        )
+    failed = inferred.batch.filter(pc.is_valid(faults)).to_pylist()
+    rejected = [(row["row"], row["fault"]) for row in failed]
+    rejected += [(row["row"], row["rule"]) for row in checked.rejects.to_pylist()]
+    for row, rule in rejected:
+        answers[row] = Prediction(texts[row], None, None, None, rule)
     return [answers[row] for row in range(len(texts))]
 
 

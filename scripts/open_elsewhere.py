@@ -26,7 +26,8 @@ def reference(model: Path) -> dict:
     import pyarrow as pa
 
     from reviewbeam.components.common.model_directory import open_model
-    from reviewbeam.components.inference.handler import SavedModelHandler, pad
+    from reviewbeam.components.inference.engines import TENSORFLOW, load_engine
+    from reviewbeam.components.inference.faults import pad
     from reviewbeam.components.tokenization.tokenizer import Tokenizer
 
     opened = open_model(str(model))
@@ -34,10 +35,14 @@ def reference(model: Path) -> dict:
     lists = tokens["token_ids"]
     offsets = np.asarray(lists.offsets)
     ids, mask = pad(np.asarray(lists.values), offsets[:-1], np.diff(offsets))
-    handler = SavedModelHandler(
-        opened.saved_model, classes=len(opened.metadata.labels.names), batch_tokens=2048
+    engine = load_engine(
+        TENSORFLOW,
+        opened.path,
+        core_fingerprint=opened.core_fingerprint,
+        classes=len(opened.metadata.labels.names),
+        threads=len(os.sched_getaffinity(0)),
     )
-    probabilities = handler.load_model().probabilities(ids, mask)
+    probabilities = engine.probabilities(ids, mask)
     return {
         "token_ids": ids.tolist(),
         "padding_mask": mask.tolist(),

@@ -97,12 +97,21 @@ def decide(
     if kind == "ordinal":
         cumulated = probabilities.astype(np.float64).cumsum(axis=1)
         return (cumulated >= 0.5).argmax(axis=1)
-    slices, of_row = _slices(languages, calibration)
-    # As float32, as the probabilities are: 0.3 reaches a threshold of 0.3.
-    thresholds = np.array([s.thresholds for s in slices], np.float32)[of_row]
+    thresholds = row_thresholds(languages, calibration)
     if kind == "binary":
         return (probabilities[:, 1] >= thresholds[:, 0]).astype(np.int64)
     return probabilities >= thresholds
+
+
+def row_thresholds(
+    languages: Sequence[str | None], calibration: Calibration
+) -> np.ndarray:
+    """Returns the thresholds of each row's language, float32 [rows, thresholds].
+
+    As float32, as the probabilities are: 0.3 reaches a threshold of 0.3.
+    """
+    slices, of_row = _slices(languages, calibration)
+    return np.array([s.thresholds for s in slices], np.float32)[of_row]
 
 
 def logits(probabilities: np.ndarray, kind: str) -> np.ndarray:

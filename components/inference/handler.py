@@ -1,91 +1,120 @@
-"""Runs a SavedModel over record batches of token ids, in Beam or alone."""
+"""Runs a model over record batches of token ids, in Beam or alone."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
 from apache_beam.ml.inference.base import ModelHandler
 
-from reviewbeam.components.common.batching import cut_batches
 from reviewbeam.components.common.columns import with_columns
 from reviewbeam.components.common.errors import UserError
-from reviewbeam.components.inference.safe_saved_model import check_saved_model
+from reviewbeam.components.common.model_directory import ModelDirectory
+from reviewbeam.components.inference.devices import claim_gpu, visible_gpus
+from reviewbeam.components.inference.engines import TENSORFLOW, Engine, load_engine
+from reviewbeam.components.inference.faults import Outcome, infer_rows
+from reviewbeam.components.inference.progress import ProgressFile
+from reviewbeam.components.inference.resolve import ResolvedInference
 
-PAD_ID = 1  # of XLM-R
+
+@dataclasses.dataclass(frozen=True)
+class Inferred:
+    """A chunk behind the model, and what that took."""
+
+    # As it came, with `probabilities` (list<float32>) and `fault` (string) at its
+    # end: one of them is null, the fault where the model gave probabilities.
+    batch: pa.RecordBatch
+    calls: int  # of the model
+    tokens: int  # real tokens of these calls
+    padded_tokens: int  # rows x longest row of these calls
+    halved: int  # batches that did not fit into memory
 
 
 @dataclasses.dataclass(frozen=True)
 class LoadedModel:
-    """A SavedModel; the object keeps its variables alive."""
+    """What a process keeps: the engine, and how many rows it inferred."""
 
-    saved_model: Any
-    signature: Any
-
-    def probabilities(self, token_ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Returns float32 [rows, classes] for int32 [rows, length] inputs."""
-        outputs = self.signature(
-            token_ids=tf.constant(token_ids), padding_mask=tf.constant(mask)
-        )
-        return outputs["probabilities"].numpy()
+    engine: Engine
+    progress: ProgressFile | None = None
 
 
-class SavedModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, LoadedModel]):
-    """Adds a `probabilities` column to record batches with `token_ids`.
+class ClassifierHandler(ModelHandler[pa.RecordBatch, Inferred, LoadedModel]):
+    """Infers the probabilities of record batches with `token_ids`.
 
     One element is a whole chunk of reviews. The handler batches it by length under
     a token budget and gives the rows back in their order, so that Beam's own
     batching, which knows no lengths, is set to one element a call.
     """
 
-    def __init__(self, saved_model: str, *, classes: int, batch_tokens: int):
+    def __init__(
+        self,
+        model: ModelDirectory,
+        resolved: ResolvedInference,
+        classes: int,
+        kind: str,
+        max_faults: int,
+        *,
+        progress_folder: str | None = None,
+        devices_folder: str | None = None,
+    ):
         """Remembers where the model is; workers load it.
 
         Args:
-          saved_model: directory with the signature `serving_default`.
+          model: the model directory.
+          resolved: engine, budget and threads.
           classes: how many labels the model's metadata names.
-          batch_tokens: rows x longest row of one call of the model, at most.
+          kind: the type of the labels.
+          max_faults: rows of one chunk that may fail one by one.
+          progress_folder: where each process tells how many rows it has inferred.
+          devices_folder: on each host of several worker processes, where they tell
+            which GPU they took; None: every process may use all GPUs.
         """
         super().__init__()
-        self._saved_model = saved_model
+        self._path = model.path
+        self._core_fingerprint = model.core_fingerprint
+        self._resolved = resolved
         self._classes = classes
-        self._batch_tokens = batch_tokens
+        self._kind = kind
+        self._max_faults = max_faults
+        self._progress_folder = progress_folder
+        self._devices_folder = devices_folder
 
     def load_model(self) -> LoadedModel:
-        """Looks through the SavedModel and loads it; called once per process.
+        """Looks through the model's files and loads them; called once per process.
 
         Raises:
-          UserError: it is damaged, doesn't fit the labels, or could run code.
+          UserError: they are damaged, don't fit the labels, or could run code; or
+            the engine is not installed.
         """
-        check_saved_model(self._saved_model, self._classes)
-        try:
-            loaded = tf.saved_model.load(self._saved_model)
-            return LoadedModel(loaded, loaded.signatures["serving_default"])
-        except (
-            AssertionError,
-            AttributeError,
-            KeyError,
-            IndexError,
-            OSError,
-            TypeError,
-            ValueError,
-            tf.errors.OpError,
-        ) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise UserError(
-                f"TensorFlow {tf.__version__} can't open {self._saved_model}: "
-                f"{reason[:300]}. Copy the model again."
-            ) from error
+        if self._devices_folder is not None and self._resolved.engine == TENSORFLOW:
+            gpus = visible_gpus()
+            if gpus:
+                claim_gpu(self._devices_folder, gpus)
+        engine = load_engine(
+            self._resolved.engine,
+            self._path,
+            core_fingerprint=self._core_fingerprint,
+            classes=self._classes,
+            threads=self._resolved.threads,
+            xla=self._resolved.xla,
+            engine_fingerprint=self._resolved.engine_fingerprint,
+        )
+        folder = self._progress_folder
+        return LoadedModel(engine, ProgressFile(folder) if folder else None)
 
     def run_inference(
         self,
         batch: Sequence[pa.RecordBatch],
         model: LoadedModel,
         inference_args: dict[str, Any] | None = None,
-    ) -> list[pa.RecordBatch]:
-        """Returns each record batch with its probabilities at the end."""
+    ) -> list[Inferred]:
+        """Returns each record batch with its probabilities or faults.
+
+        Raises:
+          ReviewbeamError: more than `max_faults` rows of one batch failed.
+          UserError: the model gives another shape than the metadata says.
+        """
         return [self._infer(chunk, model) for chunk in batch]
 
     def batch_elements_kwargs(self) -> dict[str, int]:
@@ -100,45 +129,57 @@ class SavedModelHandler(ModelHandler[pa.RecordBatch, pa.RecordBatch, LoadedModel
         """Names the counters of this handler."""
         return "reviewbeam"
 
-    def _infer(self, chunk: pa.RecordBatch, model: LoadedModel) -> pa.RecordBatch:
+    def _infer(self, chunk: pa.RecordBatch, model: LoadedModel) -> Inferred:
         token_ids = chunk.column("token_ids")
         offsets = np.asarray(token_ids.offsets)
-        ids = np.asarray(token_ids.values).astype(np.int32, copy=False)
-        lengths = np.diff(offsets)
-        rows = np.empty((len(lengths), self._classes), np.float32)
-        for indices in cut_batches(lengths, self._batch_tokens):
-            padded, mask = pad(ids, offsets[indices], lengths[indices])
-            probabilities = model.probabilities(padded, mask)
-            if probabilities.shape != (len(indices), self._classes):
-                raise UserError(
-                    f"{self._saved_model} gave probabilities of the shape "
-                    f"{list(probabilities.shape)} for {len(indices)} texts, and the "
-                    f"model's metadata names {self._classes} labels. Use a model from "
-                    "where you trust it."
-                )
-            rows[indices] = probabilities
-        return with_columns(chunk, probabilities=_as_lists(rows))
+        progress = model.progress
+        report: dict[str, Callable[[int], None]] = (
+            {"on_rows": progress.add} if progress else {}
+        )
+        outcome = infer_rows(
+            lambda ids, mask: self._probabilities(model.engine, ids, mask),
+            np.asarray(token_ids.values).astype(np.int32, copy=False),
+            offsets[:-1],
+            np.diff(offsets),
+            classes=self._classes,
+            kind=self._kind,
+            budget=self._resolved.batch_tokens,
+            max_faults=self._max_faults,
+            **report,
+        )
+        if progress:
+            progress.flush()
+        return Inferred(
+            with_columns(
+                chunk,
+                probabilities=_as_lists(outcome),
+                fault=pa.array(outcome.faults, pa.string()),
+            ),
+            outcome.calls,
+            outcome.tokens,
+            outcome.padded_tokens,
+            outcome.halved,
+        )
+
+    def _probabilities(
+        self, engine: Engine, token_ids: np.ndarray, mask: np.ndarray
+    ) -> np.ndarray:
+        values = engine.probabilities(token_ids, mask)
+        if values.shape != (len(token_ids), self._classes):
+            raise UserError(
+                f"{self._path} gave probabilities of the shape {list(values.shape)} "
+                f"for {len(token_ids)} texts, and the model's metadata names "
+                f"{self._classes} labels. Use a model from where you trust it."
+            )
+        return values
 
 
-def pad(
-    ids: np.ndarray, starts: np.ndarray, lengths: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Gathers runs of ids into a rectangle.
-
-    Args:
-      ids: all token ids, int32 [tokens].
-      starts: where each row begins in them.
-      lengths: tokens of each row.
-
-    Returns:
-      `token_ids` and `padding_mask`, int32 [rows, longest].
-    """
-    columns = np.arange(lengths.max(initial=0))
-    mask = columns < lengths[:, None]
-    places = np.where(mask, starts[:, None] + columns, 0)
-    return np.where(mask, ids[places], PAD_ID).astype(np.int32), mask.astype(np.int32)
-
-
-def _as_lists(rows: np.ndarray) -> pa.ListArray:
-    offsets = np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1]
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(rows.ravel()))
+def _as_lists(outcome: Outcome) -> pa.ListArray:
+    """Probabilities of each row; a fault has none."""
+    fine = np.array([fault is None for fault in outcome.faults], bool)
+    values = outcome.probabilities[fine]
+    ends = np.cumsum(fine) * outcome.probabilities.shape[1]
+    offsets = np.append(0, ends).astype(np.int32)
+    # A null offset marks a null list.
+    starts = pa.array(offsets, mask=np.append(~fine, False))
+    return pa.ListArray.from_arrays(starts, pa.array(values.ravel()))

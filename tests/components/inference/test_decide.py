@@ -43,7 +43,7 @@ def _decide(probabilities, model, languages=None):
     """(label, score) of each row."""
     batch = _batch(probabilities, languages)
     decided = with_labels(batch, model)
-    assert decided.schema.names == [*batch.schema.names, "label", "score"]
+    assert decided.schema.names == [*batch.schema.names, "label", "score", "margin"]
     assert decided.column("id").equals(batch.column("id"))
     kinds = pa.string(), pa.float32()
     if model.labels.type == "multilabel":
@@ -196,3 +196,39 @@ def test_probabilities_as_a_matrix():
     assert matrix.tolist() == batch.column("probabilities").to_pylist()
     assert probability_matrix(batch.slice(1, 1), 3).tolist() == [[0.0, 1.0, 0.0]]
     assert probability_matrix(batch.slice(0, 0), 3).shape == (0, 3)
+
+
+def _margins(kind, probabilities, names, of_rows=None, **calibration):
+    model = _model(kind, names, **calibration)
+    decided = with_labels(_batch(probabilities, of_rows), model)
+    return decided.column("margin")
+
+
+def test_the_margin_of_a_binary_label_is_its_distance_from_the_threshold():
+    margins = _margins(
+        "binary",
+        [[0.25, 0.75], [0.75, 0.25], [0.25, 0.75]],
+        ["bad", "good"],
+        ["de", "de", "fr"],
+        thresholds=[0.5],
+        languages={"fr": {"thresholds": [0.875]}},
+    )
+    assert margins.type == pa.float32()
+    assert margins.to_pylist() == [0.25, 0.25, 0.125]
+
+
+def test_the_margin_of_a_class_is_what_it_has_before_the_best_other():
+    rows = [[0.5, 0.375, 0.125], [0.25, 0.125, 0.625], [0.375, 0.25, 0.375]]
+    names = ["low", "middle", "high"]
+
+    assert _margins("multiclass", rows, names).to_pylist() == [0.125, 0.375, 0.0]
+    # Of the third row the median is the middle, which is not the most probable.
+    assert _margins("ordinal", rows, names).to_pylist() == [0.125, 0.375, -0.125]
+
+
+def test_the_margins_of_several_labels():
+    rows = [[0.5, 0.375], [0.25, 0.125], [0.75, 0.5]]
+    margins = _margins("multilabel", rows, ["x", "y"], thresholds=[0.5, 0.25])
+
+    assert margins.type == pa.list_(pa.float32())
+    assert margins.to_pylist() == [[0.0, 0.125], [], [0.25, 0.25]]

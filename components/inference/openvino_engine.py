@@ -1,0 +1,69 @@
+"""OpenVINO on the CPU: reads the SavedModel itself, or files that NNCF quantized."""
+
+import threading
+
+import numpy as np
+
+from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.inference.einsum import einsum_to_matmul
+from reviewbeam.components.inference.openvino_library import import_openvino
+
+
+def read_openvino_model(path: str):
+    """Reads a SavedModel directory or an `.xml` file as an `openvino.Model`.
+
+    Raises:
+      UserError: OpenVINO can't read it.
+    """
+    openvino = import_openvino()
+    try:
+        model = openvino.Core().read_model(path)
+        einsum_to_matmul(model)
+    except RuntimeError as error:
+        reason = (str(error).strip() or "no reason was given").splitlines()[-1]
+        raise UserError(
+            f"OpenVINO {openvino.__version__} can't open {path}: {reason[:300]}. Set "
+            "inference.engine: tensorflow, or copy the model again."
+        ) from error
+    return model
+
+
+class OpenVinoEngine:
+    """A model that OpenVINO compiled for this processor."""
+
+    def __init__(self, path: str, *, threads: int):
+        """Reads and compiles a model that was looked through before.
+
+        Args:
+          path: of a SavedModel directory, or of an `.xml` file beside its `.bin`.
+          threads: of this process.
+
+        Raises:
+          UserError: OpenVINO can't read it.
+        """
+        core = import_openvino().Core()
+        compiled = core.compile_model(
+            read_openvino_model(path),
+            "CPU",
+            {
+                # bfloat16, the default on some processors, moves probabilities by
+                # thousandths.
+                "INFERENCE_PRECISION_HINT": "f32",
+                "INFERENCE_NUM_THREADS": threads,
+                # One batch at a time, on all threads: more streams were no faster.
+                "PERFORMANCE_HINT": "LATENCY",
+                "NUM_STREAMS": 1,
+                # Every process would take the first cores for its own.
+                "ENABLE_CPU_PINNING": False,
+            },
+        )
+        self._request = compiled.create_infer_request()
+        self._lock = threading.Lock()  # a request serves one thread at a time
+
+    def probabilities(self, token_ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Returns float32 [rows, classes] for int32 [rows, length] inputs."""
+        with self._lock:
+            outputs = self._request.infer(
+                {"token_ids": token_ids, "padding_mask": mask}, share_inputs=True
+            )
+            return np.array(outputs["probabilities"])
