@@ -146,13 +146,26 @@ def expected_calibration_error(
       labels: the true class, int [rows]; for multilabel, 0 or 1 [rows, labels].
       kind: the type of the labels.
     """
+    bins, gaps = calibration_gaps(probabilities, labels, kind)
+    return float(np.abs(np.bincount(bins, gaps)).sum() / len(bins))
+
+
+def calibration_gaps(
+    probabilities: np.ndarray, labels: np.ndarray, kind: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what `expected_calibration_error` sums up.
+
+    Returns:
+      The bin of each row, int64 [rows], and 1 less its confidence where it is right, 0
+      less it where it is wrong, float64 [rows]; for multilabel of each label of each
+      row, [rows * labels].
+    """
     confidence, best = confidences(probabilities, kind)
     right = (best == labels).ravel().astype(np.float64)
     confidence = confidence.ravel().astype(np.float64)
     # A bin holds its upper end: confidence 1 is in the last one.
     bins = np.clip(np.ceil(confidence * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
-    gaps = np.bincount(bins, right - confidence, minlength=_BINS)
-    return float(np.abs(gaps).sum() / len(confidence))
+    return bins, right - confidence
 
 
 def confidences(probabilities: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
