@@ -41,7 +41,7 @@ JOBS = {
     ),
     "evaluate": (
         "figures of a model on a dataset, per class and language",
-        ("--config", "--model", "--dataset", "--output"),
+        ("--config", "--model", "--output"),
         True,
     ),
     "score": (
@@ -157,6 +157,15 @@ def _add_optional(
             "--infer-schema",
             action="store_true",
             help="write the schema and statistics for review, and no examples",
+        )
+    if name == "evaluate":
+        data = job.add_mutually_exclusive_group(required=True)
+        data.add_argument("--dataset", metavar="DATASET", help=_HELP["--dataset"])
+        data.add_argument(
+            "--gold",
+            metavar="DATASET",
+            help="a dataset that prepare marked (gold: true), which training refuses; "
+            "all its splits are evaluated",
         )
     if name == "train":
         job.add_argument(

@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from reviewbeam.components.common.errors import ReviewbeamError
-from reviewbeam.components.evaluation.table import language_table
+from reviewbeam.components.evaluation.table import summary_tables
 from reviewbeam.components.trainer.trials import Trial, trials_table
 
 _log = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
@@ -214,10 +214,18 @@ def say_tuning(summary: dict[str, Any]) -> None:
 
 
 def say_metrics(metrics: dict[str, Any], output: Path) -> None:
-    """Prints the figures overall and per language."""
-    say(f"Evaluation on the {metrics['split']} split:")
-    header, *rows = language_table(metrics)
-    say_table(["  language", *header[1:]], [[f"  {n}", *cells] for n, *cells in rows])
+    """Prints the figures overall, per language, the worst slices and the verdicts."""
+    what = "gold set" if metrics["gold"] else f"{metrics['split']} split"
+    say(f"Evaluation on the {what}:")
+    for table in summary_tables(metrics):
+        say(f"  {table.title}")
+        header, *rows = [
+            [f"  {row[0]}", *row[1:]] for row in (table.header, *table.rows)
+        ]
+        say_table(header, rows)
+        if table.note:
+            say(f"  {table.note}")
+        say()
     say(f"  in {output}: metrics.json, report.txt, predictions/")
 
 

@@ -1,4 +1,4 @@
-"""`evaluate`: a model's figures on a split of a dataset."""
+"""`evaluate`: a model's figures on a split of a dataset, or on a gold set."""
 
 import dataclasses
 import os
@@ -6,29 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from reviewbeam.components.common import artifacts, publishing
 from reviewbeam.components.common.coders import register_record_batch_coder
-from reviewbeam.components.common.columns import select_columns, with_columns
 from reviewbeam.components.common.errors import ReviewbeamError, UserError
 from reviewbeam.components.common.evaluate_config import EvaluateConfig
-from reviewbeam.components.common.language_codes import shown_language
 from reviewbeam.components.common.model_directory import (
     ModelDirectory,
     ModelMetadata,
     open_model,
 )
-from reviewbeam.components.common.prepare_config import LabelRules
+from reviewbeam.components.common.prepare_config import SPLITS
+from reviewbeam.components.common.privacy import shown
 from reviewbeam.components.evaluation.metrics import evaluate_predictions
-from reviewbeam.components.evaluation.table import metrics_table
-from reviewbeam.components.examples.encode import decode_examples
-from reviewbeam.components.examples.shards import read_shard
+from reviewbeam.components.evaluation.mistakes import confident_mistakes
+from reviewbeam.components.evaluation.predictions import Predictions, kept_names
+from reviewbeam.components.evaluation.slices import check_slices
+from reviewbeam.components.evaluation.table import report
 from reviewbeam.components.inference.decide import with_labels
 from reviewbeam.components.inference.handler import ClassifierHandler, Inferred
 from reviewbeam.components.inference.resolve import (
@@ -37,12 +33,17 @@ from reviewbeam.components.inference.resolve import (
 )
 from reviewbeam.components.inference.safe_saved_model import check_saved_model
 from reviewbeam.pipelines.console import quiet_workers
+from reviewbeam.pipelines.evaluation_rows import (
+    PREDICTIONS,
+    Parts,
+    ReadExamples,
+    write_part,
+)
 
 KIND = "evaluation"
 METRICS = "metrics.json"
 REPORT = "report.txt"
-PREDICTIONS = "predictions"
-_COLUMNS = ["id", "language", "true_label", "label", "score", "probabilities"]
+ALL = "all"  # splits, of a gold set
 
 
 def evaluate(
@@ -52,22 +53,40 @@ def evaluate(
     output: Path,
     options: PipelineOptions,
     *,
+    gold: bool = False,
     overwrite: bool = False,
 ) -> tuple[dict[str, Any], bool]:
     """Evaluates a model by its SavedModel, through the stage that `score` uses.
+
+    Args:
+      config: of the job.
+      model: directory of the model.
+      dataset: directory of the dataset.
+      output: directory of the evaluation.
+      options: Beam's.
+      gold: the dataset is a gold set: it must be marked so, and is evaluated as a
+        whole.
+      overwrite: replace what was made from other inputs or another config.
 
     Returns:
       The metrics, and whether they were computed now rather than found.
 
     Raises:
-      UserError: model and dataset don't fit, the split is empty, or the output
-        can't be used.
+      UserError: model and dataset don't fit, the split is empty, a slice is unknown,
+        or the output can't be used.
       BusyError: another run writes the same output.
     """
     directory = open_model(os.fspath(model))
     check_saved_model(directory.saved_model, len(directory.metadata.labels.names))
     manifest = artifacts.read_manifest(dataset, "dataset")
-    check_fit(directory.metadata, manifest, config.split)
+    split = ALL if gold else config.split
+    if gold and not manifest.get("gold"):
+        raise UserError(
+            f"The dataset {str(dataset)!r} is no gold set: training may use it. "
+            "Prepare it with gold: true in the config, or give it as --dataset."
+        )
+    check_fit(directory.metadata, manifest, split)
+    check_slices(config.slices, kept_names(manifest["columns"]["keep"]).values())
     identity = artifacts.fingerprint(
         {
             "job": "evaluate",
@@ -75,6 +94,7 @@ def evaluate(
             "config": config.model_dump(mode="json"),
             "model": directory.core_fingerprint,
             "dataset": manifest["fingerprint"],
+            "gold": gold,
         }
     )
     if publishing.is_done(output, KIND, identity, overwrite=overwrite):
@@ -83,7 +103,8 @@ def evaluate(
         (staging / PREDICTIONS).mkdir()
         shards = [
             shard["name"]
-            for shard in manifest["splits"][config.split]["shards"]
+            for name in _splits(split)
+            for shard in manifest["splits"][name]["shards"]
             if shard["examples"]
         ]
         files = {name: manifest["files"][name] for name in shards}
@@ -91,9 +112,12 @@ def evaluate(
         workers = options.get_all_options().get("direct_num_workers") or 1
         resolved = resolve_inference(config.inference, directory, workers=workers)
         _run_pipeline(config, resolved, directory, dataset, shards, staging, options)
-        metrics = _metrics(directory.metadata, staging, manifest, config.split)
+        parts = Parts(staging / PREDICTIONS)
+        _check_rows(parts, manifest, split)
+        metrics = {"split": split, "gold": gold}
+        metrics |= _metrics(config, directory.metadata, parts, dataset)
         artifacts.write_json(staging / METRICS, metrics)
-        artifacts.write_text(staging / REPORT, metrics_table(metrics))
+        artifacts.write_text(staging / REPORT, report(metrics))
         publishing.add_to_run_record(
             staging,
             model=str(model.absolute()),
@@ -109,7 +133,8 @@ def evaluate(
             files=artifacts.files_below(staging),
             model=directory.core_fingerprint,
             dataset=manifest["fingerprint"],
-            split=config.split,
+            split=split,
+            gold=gold,
         )
     return metrics, True
 
@@ -117,26 +142,47 @@ def evaluate(
 def check_fit(model: ModelMetadata, dataset: dict[str, Any], split: str) -> None:
     """Refuses a dataset whose token ids or labels mean something else to the model.
 
+    Args:
+      model: what it was trained with.
+      dataset: the manifest.
+      split: which is evaluated; ALL for all of them.
+
     Raises:
-      UserError: says what differs, or that the split is empty.
+      UserError: says what differs, or that there is no example.
     """
-    pairs = {
-        "vocabulary": (model.vocabulary_sha256, dataset["vocabulary_sha256"]),
-        "text rules": (model.text.model_dump(mode="json"), dataset["text"]),
-        "label type": (model.labels.type, dataset["labels"]["type"]),
-        "label names": (list(model.labels.names), dataset["labels"]["names"]),
-    }
+    try:
+        pairs = {
+            "vocabulary": (model.vocabulary_sha256, dataset["vocabulary_sha256"]),
+            "text rules": (model.text.model_dump(mode="json"), dataset["text"]),
+            "language detector": (
+                model.language_detector,
+                dataset["language_detector"],
+            ),
+            "label type": (model.labels.type, dataset["labels"]["type"]),
+            "label names": (list(model.labels.names), dataset["labels"]["names"]),
+        }
+        examples = sum(dataset["splits"][name]["examples"] for name in _splits(split))
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"The dataset's manifest is not one that prepare wrote: {error} is missing "
+            "or wrong. Run prepare again."
+        ) from None
     for what, (of_model, of_dataset) in pairs.items():
         if of_model != of_dataset:
             raise UserError(
                 f"The dataset's {what} differ from the model's: {of_dataset} against "
                 f"{of_model}. Prepare the dataset with the model's rules and encoder."
             )
-    if not dataset["splits"][split]["examples"]:
+    if not examples:
+        where = "in any split" if split == ALL else f"in its {split} split"
         raise UserError(
-            f"The dataset has no example in its {split} split. Choose another split: "
-            "in the config, or prepare a larger corpus."
+            f"The dataset has no example {where}. Choose another split: in the config, "
+            "or prepare a larger corpus."
         )
+
+
+def _splits(split: str) -> tuple[str, ...]:
+    return SPLITS if split == ALL else (split,)
 
 
 def _run_pipeline(
@@ -157,23 +203,25 @@ def _run_pipeline(
         kind=model.metadata.labels.type,
         max_faults=config.inference.max_faults,
     )
+    labels = model.metadata.labels
+    read = ReadExamples(
+        dataset=os.fspath(dataset),
+        multilabel=labels.type == "multilabel",
+        keep=tuple(artifacts.read_manifest(dataset, "dataset")["columns"]["keep"]),
+        vocabulary=model.vocabulary,
+        text=model.metadata.text,
+    )
     with beam.Pipeline(options=options) as pipeline:
         _ = (
             pipeline
             | "ListShards" >> beam.Create(shards)
             | "SpreadShards" >> beam.Reshuffle()
-            | "ReadShard"
-            >> beam.Map(_read, os.fspath(dataset), model.metadata.labels.type)
+            | "ReadShard" >> beam.Map(read)
             # (shard, RecordBatch)
             | "RunInference" >> RunInference(KeyedModelHandler(handler))
             | "WritePredictions"
             >> beam.Map(_write, model.metadata, os.fspath(staging / PREDICTIONS))
         )
-
-
-def _read(shard: str, dataset: str, kind: str) -> tuple[str, pa.RecordBatch]:
-    records = read_shard(os.path.join(dataset, shard))
-    return shard, decode_examples(records, multilabel=kind == "multilabel")
 
 
 def _write(element: tuple[str, Inferred], model: ModelMetadata, directory: str) -> None:
@@ -185,49 +233,29 @@ def _write(element: tuple[str, Inferred], model: ModelMetadata, directory: str) 
             f"{faults[0]}); figures without them would say too much. Try another "
             "inference.engine, or train the model again."
         )
-    names = pa.array(model.labels.names, pa.string())
-    indices = inferred.column("label_index")
-    if model.labels.type == "multilabel":
-        flat = names.take(indices.flatten())
-        true = pa.ListArray.from_arrays(indices.offsets, flat)
-    else:
-        true = names.take(indices)
-    predicted = with_columns(with_labels(inferred, model), true_label=true)
-    name = shard.replace(".tfrecord.gz", ".parquet")
-    table = pa.Table.from_batches([select_columns(predicted, _COLUMNS)])
-    pq.write_table(table, os.path.join(directory, name), compression="zstd")
+    write_part(shard, with_labels(inferred, model), model.labels, directory)
+
+
+def _check_rows(parts: Parts, manifest: dict[str, Any], split: str) -> None:
+    expected = sum(manifest["splits"][name]["examples"] for name in _splits(split))
+    found = parts.table.num_rows
+    if found != expected:
+        raise RuntimeError(f"{expected} examples went in, {found} came out")
 
 
 def _metrics(
-    model: ModelMetadata, staging: Path, manifest: dict[str, Any], split: str
+    config: EvaluateConfig, model: ModelMetadata, parts: Parts, dataset: Path
 ) -> dict[str, Any]:
-    columns = ["true_label", "label", "language", "probabilities"]
-    table = pq.read_table(staging / PREDICTIONS, columns=columns).combine_chunks()
-    expected = manifest["splits"][split]["examples"]
-    if table.num_rows != expected:
-        raise RuntimeError(f"{expected} examples went in, {table.num_rows} came out")
-    true, predicted = (
-        _decisions(table[column].chunk(0), model.labels)
-        for column in ("true_label", "label")
+    labels = model.labels
+    predictions = Predictions.of_table(parts.table, labels)
+    metrics = evaluate_predictions(predictions, labels.names, labels.type, config)
+    mistakes = confident_mistakes(
+        predictions, labels.names, labels.type, config.mistakes
     )
-    probabilities = np.asarray(table["probabilities"].chunk(0).flatten())
-    languages = [shown_language(value) for value in table["language"].to_pylist()]
-    return {"split": split} | evaluate_predictions(
-        true,
-        predicted,
-        languages,
-        model.labels.names,
-        model.labels.type,
-        probabilities.reshape(-1, len(model.labels.names)),
-    )
-
-
-def _decisions(labels: pa.Array, rules: LabelRules) -> np.ndarray:
-    """Returns the class of each row; for multilabel, int [rows, labels] of 0 and 1."""
-    names = pa.array(rules.names, pa.string())
-    if rules.type != "multilabel":
-        return np.asarray(pc.index_in(labels, names))
-    given = np.zeros((len(labels), len(names)), np.int64)
-    rows = np.asarray(pc.list_parent_indices(labels))
-    given[rows, np.asarray(pc.index_in(labels.flatten(), names))] = 1
-    return given
+    described = [mistake.described for mistake in mistakes]
+    if config.privacy.text != "none":
+        rows = [mistake.row for mistake in mistakes]
+        texts = parts.texts(rows, dataset, labels.type == "multilabel")
+        for mistake, text in zip(described, texts, strict=True):
+            mistake["text"] = shown(text, config.privacy)
+    return metrics | {"mistakes": described}

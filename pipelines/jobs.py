@@ -124,9 +124,10 @@ def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
         metrics, _ = evaluate(
             config,
             _folder(arguments.model),
-            _folder(arguments.dataset),
+            _folder(arguments.gold or arguments.dataset),
             output,
             options,
+            gold=arguments.gold is not None,
             overwrite=arguments.overwrite,
         )
     console.say_metrics(metrics, output)

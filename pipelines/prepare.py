@@ -146,6 +146,7 @@ def _settle(
         "text": config.text.model_dump(mode="json"),
         "split": config.split.model_dump(mode="json"),
         "columns": config.columns.model_dump(mode="json"),
+        "gold": config.gold,
         "language_detector": _detector(config),
         "vocabulary_sha256": encoder.vocabulary_sha256,
         "anomalies": [str(anomaly) for anomaly in anomalies],

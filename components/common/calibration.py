@@ -54,7 +54,8 @@ def calibrated(
       calibration: of the model.
 
     Returns:
-      float32 [rows, classes]; the same bytes where the temperature is 1.
+      float32 [rows, classes]; the same bytes where the temperature is 1. The most
+      probable class of a row stays the one it was; for multilabel, of each label.
     """
     result = np.array(probabilities, np.float32, order="C")
     slices, of_row = _slices(languages, calibration)
@@ -62,7 +63,9 @@ def calibrated(
     changed = temperatures != 1
     if changed.any():
         scaled = logits(result[changed], kind) / temperatures[changed, None]
-        result[changed] = from_logits(scaled, kind)
+        result[changed] = _with_the_same_best(
+            from_logits(scaled, kind).astype(np.float32), result[changed], kind
+        )
     return result
 
 
@@ -177,6 +180,21 @@ def confidences(probabilities: np.ndarray, kind: str) -> tuple[np.ndarray, np.nd
     if kind == "multilabel":
         return np.maximum(probabilities, 1 - probabilities), probabilities >= 0.5
     return probabilities.max(axis=1), probabilities.argmax(axis=1)
+
+
+def _with_the_same_best(
+    scaled: np.ndarray, before: np.ndarray, kind: str
+) -> np.ndarray:
+    """Keeps apart what rounding made equal: the best of equals is the first one."""
+    if kind == "multilabel":
+        risen = (before < 0.5) & (scaled >= 0.5)
+        scaled[risen] = np.nextafter(np.float32(0.5), np.float32(0))
+        return scaled
+    best = before.argmax(axis=1)
+    rows = np.flatnonzero(scaled.argmax(axis=1) != best)
+    largest = scaled[rows].max(axis=1)
+    scaled[rows, best[rows]] = np.nextafter(largest, np.float32(2))
+    return scaled
 
 
 def _slices(

@@ -1,4 +1,4 @@
-"""Metrics of predictions, of all rows and of each language's, by scikit-learn.
+"""Metrics of predictions, of all rows and of slices of them, with intervals.
 
 Classes are given as indices, int [rows]; labels of which a row may have several as 0
 or 1 for each, int or bool [rows, labels]. `kind` is `LabelRules.type`.
@@ -7,129 +7,218 @@ or 1 for each, int or bool [rows, labels]. `kind` is `LabelRules.type`.
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import (
-    accuracy_score,
-    cohen_kappa_score,
-    confusion_matrix,
-    hamming_loss,
-    mean_absolute_error,
-    precision_recall_fscore_support,
+
+from reviewbeam.components.common.evaluate_config import (
+    BootstrapConfig,
+    EvaluateConfig,
 )
+from reviewbeam.components.evaluation.bootstrap import intervals
+from reviewbeam.components.evaluation.figures import FigureSet
+from reviewbeam.components.evaluation.judgement import judge
+from reviewbeam.components.evaluation.predictions import Predictions
+from reviewbeam.components.evaluation.slices import slice_rows
 
-from reviewbeam.components.common.calibration import expected_calibration_error
-
-UNKNOWN_LANGUAGE = "(unknown)"
+_LANGUAGE = "language"
+_AVERAGES = ("micro", "macro", "weighted")
+_NO_BOOTSTRAP = BootstrapConfig(resamples=0)
+# Figure, or what stands before its first dot -> why it may have no denominator.
+_AREAS = "a class has no row, or all rows"
+_PRECISIONS = "a class has no row"
+_REASONS = {
+    "roc_auc": _AREAS,
+    "weighted_roc_auc": _AREAS,
+    "micro_roc_auc": _AREAS,
+    "pr_auc": _PRECISIONS,
+    "weighted_pr_auc": _PRECISIONS,
+    "micro_pr_auc": _PRECISIONS,
+    "mcc": "all rows have the same label, true or predicted",
+    "quadratic_weighted_kappa": "all rows have the same label, true and predicted",
+}
 
 
 def evaluate_predictions(
+    predictions: Predictions,
+    names: tuple[str, ...],
+    kind: str,
+    config: EvaluateConfig,
+) -> dict[str, Any]:
+    """Computes the metrics of all rows, of each language's and of the slices'.
+
+    Args:
+      predictions: at least one row.
+      names: the classes.
+      kind: the type of the labels.
+      config: bootstrap, slices, limits.
+
+    Returns:
+      `label_names`, `type`, `weight_by`; `overall`, of `slice_metrics`; `languages`:
+      language -> the same of its rows; `slices`: name of a slice -> value -> the same;
+      `worst_slices`: `slice`, `value`, `rows`, `too_small`, `figure`, `figure_value`
+      and `interval`, the lowest first, those too small behind; and `calibration`: the
+      limits, and of each language what `judge` says. A slice has `too_small` besides.
+
+    Raises:
+      UserError: a column has too many values to be a slice.
+    """
+    weights = predictions.count if config.weight_by == "count" else None
+    metrics = {
+        "label_names": list(names),
+        "type": kind,
+        "weight_by": config.weight_by,
+        "bootstrap": config.bootstrap.model_dump(mode="json"),
+    }
+
+    def measure(rows: np.ndarray, name: str) -> dict[str, Any]:
+        return slice_metrics(
+            predictions.true[rows],
+            predictions.predicted[rows],
+            names,
+            kind,
+            predictions.probabilities[rows],
+            weights=None if weights is None else weights[rows],
+            bootstrap=config.bootstrap,
+            name=name,
+        )
+
+    everything = np.arange(len(predictions.ids))
+    overall = metrics["overall"] = measure(everything, "overall")
+    error = overall["figures"]["ece"]["value"]
+    overall["calibration"] = {"expected_calibration_error": error}
+
+    slices: dict[str, dict[str, Any]] = {}
+    rows_of_language = slice_rows(predictions, _LANGUAGE)
+    for slice_name in dict.fromkeys((_LANGUAGE, *config.slices)):
+        slices[slice_name] = {}
+        for value, rows in slice_rows(predictions, slice_name).items():
+            measured = measure(rows, f"{slice_name}={value}")
+            measured["too_small"] = len(rows) < config.min_slice_rows
+            slices[slice_name][value] = measured
+    metrics["languages"] = slices[_LANGUAGE]
+    metrics["slices"] = {name: slices[name] for name in dict.fromkeys(config.slices)}
+    metrics["worst_slices"] = _worst(metrics["slices"], kind)
+    metrics["calibration"] = config.calibration.model_dump(mode="json") | {
+        "languages": {
+            language: judge(
+                predictions.probabilities[rows],
+                predictions.true[rows],
+                kind,
+                slices[_LANGUAGE][language]["figures"]["ece"]["value"],
+                slices[_LANGUAGE][language]["figures"]["ece"]["interval"],
+                config.calibration,
+                config.bootstrap,
+                language,
+                None if weights is None else weights[rows],
+            )
+            for language, rows in rows_of_language.items()
+        }
+    }
+    return metrics
+
+
+def slice_metrics(
     true: np.ndarray,
     predicted: np.ndarray,
-    languages: list[str | None],
-    label_names: tuple[str, ...],
+    names: tuple[str, ...],
     kind: str,
     probabilities: np.ndarray | None = None,
+    *,
+    weights: np.ndarray | None = None,
+    bootstrap: BootstrapConfig = _NO_BOOTSTRAP,
+    name: str = "",
 ) -> dict[str, Any]:
-    """Computes the metrics of all rows and of each language's.
+    """Computes the metrics of some rows.
 
     Args:
       true: class of each row, or its labels; at least one row.
       predicted: likewise.
-      languages: language of each row; None counts as a language of its own.
-      label_names: the classes.
+      names: the classes.
       kind: the type of the labels.
-      probabilities: the calibrated ones, float [rows, classes].
+      probabilities: the calibrated ones, float [rows, classes]; None: what needs them
+        is left out.
+      weights: of the rows; None: all count the same.
+      bootstrap: how intervals come about.
+      name: of the rows, for the seed.
 
     Returns:
-      `label_names`, `type`, `overall` (of `slice_metrics`), and `languages`: language
-      -> the same figures for its rows. With probabilities, `overall` has also
-      `calibration`: the `expected_calibration_error`.
+      `rows`; `figures`: name (of `FigureSet`) -> `value`, `interval` (95 %, low and
+      high; None without a bootstrap), or None and a `reason`; and the same values in
+      the form that people look for: `accuracy`, `macro` and `weighted` (precision,
+      recall, f1), `classes` (name -> precision, recall, f1, support). For multilabel
+      then `micro` and `hamming_loss`; else `confusion_matrix` (true class by predicted
+      class); for ordinal also `mean_absolute_error`, `within_one` and
+      `quadratic_weighted_kappa`. With weights, counts of rows but `rows` are sums of
+      weights.
     """
-    names = np.array([language or UNKNOWN_LANGUAGE for language in languages])
-    overall = slice_metrics(true, predicted, label_names, kind)
-    if probabilities is not None:
-        error = expected_calibration_error(probabilities, true, kind)
-        overall["calibration"] = {"expected_calibration_error": error}
-    return {
-        "label_names": list(label_names),
-        "type": kind,
-        "overall": overall,
-        "languages": {
-            language: slice_metrics(
-                true[names == language], predicted[names == language], label_names, kind
-            )
-            for language in sorted(set(names.tolist()))
-        },
-    }
-
-
-def slice_metrics(
-    true: np.ndarray, predicted: np.ndarray, label_names: tuple[str, ...], kind: str
-) -> dict[str, Any]:
-    """Computes the metrics of some rows.
-
-    A class that is neither among the true labels nor among the predicted ones is
-    left out of the macro average, as scikit-learn does; a figure without a
-    denominator is 0. A macro average over labels of which a row may have several is
-    of all of them.
-
-    Returns:
-      `rows`, `accuracy`, `macro` and `weighted` (precision, recall, f1) and `classes`
-      (name -> precision, recall, f1, support). For multilabel, `accuracy` is the share
-      of the rows with all labels right; then `micro`, and `hamming_loss`, the share of
-      the labels that are wrong. Else `confusion_matrix` (true class by predicted
-      class). For ordinal also `mean_absolute_error` (in steps of the scale),
-      `within_one` (share of the rows with an error of at most one step) and
-      `quadratic_weighted_kappa`.
-    """
-    classes = range(len(label_names))
-    each = precision_recall_fscore_support(
-        true, predicted, labels=classes, zero_division=0
-    )
+    figure_set = FigureSet(true, predicted, probabilities, kind, names)
+    own = np.ones(len(true)) if weights is None else weights.astype(np.float64)
+    values = {n: float(v[0]) for n, v in figure_set(own[:, None]).items()}
+    bounds = intervals(figure_set, len(true), bootstrap, name, weights)
     figures = {
+        figure: _described(figure, value, bounds.get(figure))
+        for figure, value in values.items()
+    }
+    counts = figure_set.confusion(own[:, None])[0]
+    multilabel = kind == "multilabel"
+    support = counts[:, 1].sum(axis=1) if multilabel else counts[0].sum(axis=1)
+
+    def three(before: str = "", after: str = "") -> dict[str, float]:
+        keys = ("precision", "recall", "f1")
+        return {key: values[f"{before}{key}{after}"] for key in keys}
+
+    nested: dict[str, Any] = {
         "rows": len(true),
-        "accuracy": float(accuracy_score(true, predicted)),
-        "macro": _averages(true, predicted, "macro"),
-        "weighted": _averages(true, predicted, "weighted"),
+        "accuracy": values["accuracy"],
         "classes": {
-            name: {
-                "precision": float(each[0][i]),
-                "recall": float(each[1][i]),
-                "f1": float(each[2][i]),
-                "support": int(each[3][i]),
-            }
-            for i, name in enumerate(label_names)
+            label: three(after=f".{label}") | {"support": _count(held)}
+            for label, held in zip(names, support, strict=True)
         },
     }
-    if kind == "multilabel":
-        return figures | {
-            "micro": _averages(true, predicted, "micro"),
-            "hamming_loss": float(hamming_loss(true, predicted)),
+    for average in _AVERAGES:
+        if f"{average}_f1" in values:
+            nested[average] = three(before=f"{average}_")
+    others = ["hamming_loss", "mean_absolute_error", "within_one"]
+    others.append("quadratic_weighted_kappa")
+    nested |= {n: figures[n]["value"] for n in others if n in figures}
+    if not multilabel:
+        nested["confusion_matrix"] = [[_count(n) for n in row] for row in counts[0]]
+    return nested | {"figures": figures}
+
+
+def _described(
+    figure: str, value: float, interval: tuple[float, float] | None
+) -> dict[str, Any]:
+    if np.isnan(value):
+        reason = _REASONS[figure.split(".")[0]]
+        return {"value": None, "interval": None, "reason": reason}
+    return {"value": value, "interval": interval and list(interval)}
+
+
+def _count(weight: float) -> int | float:
+    return int(weight) if float(weight).is_integer() else float(weight)
+
+
+def _worst(slices: dict[str, dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """Orders slices by F1, the lowest first; those too small come behind.
+
+    By the value and not by its lower bound, which would put small slices before bad
+    ones. Of multilabel slices micro F1: macro F1 counts 0 for each label that a slice
+    doesn't have.
+    """
+    figure = "micro_f1" if kind == "multilabel" else "macro_f1"
+    listed = [
+        {
+            "slice": name,
+            "value": value,
+            "rows": measured["rows"],
+            "too_small": measured["too_small"],
+            "figure": figure,
+            "figure_value": measured["figures"][figure]["value"],
+            "interval": measured["figures"][figure]["interval"],
         }
-    matrix = confusion_matrix(true, predicted, labels=classes)
-    figures["confusion_matrix"] = matrix.tolist()
-    if kind == "ordinal":
-        figures |= _distances(true, predicted, classes)
-    return figures
-
-
-def _averages(
-    true: np.ndarray, predicted: np.ndarray, average: str
-) -> dict[str, float]:
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        true, predicted, average=average, zero_division=0
+        for name, values in slices.items()
+        for value, measured in values.items()
+    ]
+    return sorted(
+        listed,
+        key=lambda s: (s["too_small"], s["figure_value"], s["slice"], s["value"]),
     )
-    return {"precision": float(precision), "recall": float(recall), "f1": float(f1)}
-
-
-def _distances(
-    true: np.ndarray, predicted: np.ndarray, classes: range
-) -> dict[str, float]:
-    """Figures of how far an ordinal prediction is from the truth."""
-    kappa = 0.0  # where all rows are of one class, it has no denominator
-    if len(np.union1d(true, predicted)) > 1:
-        kappa = cohen_kappa_score(true, predicted, labels=classes, weights="quadratic")
-    return {
-        "mean_absolute_error": float(mean_absolute_error(true, predicted)),
-        "within_one": float(np.mean(np.abs(true - predicted) <= 1)),
-        "quadratic_weighted_kappa": float(kappa),
-    }

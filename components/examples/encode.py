@@ -1,5 +1,7 @@
 """Reviews to tf.Examples, and back."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -47,23 +49,32 @@ def encode_examples(examples: pa.RecordBatch, classes: int) -> list[bytes]:
 
 
 def decode_examples(
-    records: list[bytes], *, multilabel: bool = False
+    records: list[bytes], *, multilabel: bool = False, keep: Sequence[str] = ()
 ) -> pa.RecordBatch:
     """Parses what `encode_examples` wrote.
 
+    Args:
+      records: serialized tf.Examples.
+      multilabel: whether their label has a number for each class.
+      keep: names of the kept columns to take.
+
     Returns:
       `token_ids` (list of int32), `label_index` (int64; for multilabel a list of
-      int32, the classes that it has), and `id` and `language` (strings; a missing
-      language is null).
+      int32, the classes that it has), `id`, `language` and `text` (strings; a missing
+      language is null), `count` (int64), and the kept columns (strings) behind
+      KEEP_PREFIX.
     """
     label_type = pa.list_(pa.int32()) if multilabel else pa.int64()
+    types = {
+        "id": pa.string(),
+        "language": pa.string(),
+        "text": pa.string(),
+        "count": pa.int64(),
+    }
+    types |= {KEEP_PREFIX + name: pa.string() for name in keep}
     if not records:
-        columns = {
-            "token_ids": pa.array([], pa.list_(pa.int32())),
-            "label_index": pa.array([], label_type),
-            "id": pa.array([], pa.string()),
-            "language": pa.array([], pa.string()),
-        }
+        types = {"token_ids": pa.list_(pa.int32()), "label_index": label_type} | types
+        columns = {name: pa.array([], kind) for name, kind in types.items()}
     else:
         decoded = ExamplesToRecordBatchDecoder(None).DecodeBatch(records)
         lists = dict(zip(decoded.schema.names, decoded.columns, strict=True))
@@ -72,9 +83,10 @@ def decode_examples(
             "label_index": _indices(lists["label"])
             if multilabel
             else _values(lists["label"], len(records), label_type),
-            "id": _values(lists["id"], len(records), pa.string()),
-            "language": _values(lists.get("language"), len(records), pa.string()),
         }
+        for name, kind in types.items():
+            values = lists.get(name.removeprefix(KEEP_PREFIX))
+            columns[name] = _values(values, len(records), kind)
     return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
 

@@ -29,6 +29,7 @@ class Dataset:
       language_detector: what told missing languages; None: nothing did.
       augmented: its description of the examples made of the train split's; None
         without any.
+      gold: it was set apart to evaluate models by.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class Dataset:
     splits: dict[str, Any]
     language_detector: dict[str, str] | None = None
     augmented: dict[str, Any] | None = None
+    gold: bool = False
 
     def statistics(self) -> dict[str, Any]:
         """Returns the counts of each split, for the model's metadata."""
@@ -84,6 +86,7 @@ def open_dataset(path: Path) -> Dataset:
             splits={name: manifest["splits"][name] for name in SPLITS},
             language_detector=manifest["language_detector"],
             augmented=manifest.get("augmented"),
+            gold=manifest.get("gold", False),
         )
     except KeyError as error:
         raise UserError(f"{origin} has no {error}. Run prepare again.") from None
@@ -107,6 +110,11 @@ def check_trainable(
       UserError: says what doesn't fit and what to do.
     """
     where = f"The dataset {str(dataset.path)!r}"
+    if dataset.gold:
+        raise UserError(
+            f"{where} is a gold set (gold: true in its config), which no training may "
+            "use: evaluate takes it as --gold. Train with another dataset."
+        )
     if dataset.vocabulary_sha256 != encoder.vocabulary_sha256:
         raise UserError(
             f"{where} was tokenized with another vocabulary (SHA-256 "

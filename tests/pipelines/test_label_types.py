@@ -154,7 +154,7 @@ def _check_rows(made, frame, ids):
 def test_predictions_of_evaluate(made, evaluation):
     frame = pd.read_parquet(evaluation.output / "predictions")
     columns = ["id", "language", "true_label", "label", "score", "probabilities"]
-    assert list(frame.columns) == columns
+    assert list(frame.columns) == [*columns, "tokens", "truncated", "count"]
     _check_rows(made, frame, frame["id"].tolist())
 
     by_id = {record["id"]: record for record in made.records}

@@ -100,6 +100,37 @@ def test_the_order_of_the_classes_is_kept(kind, rows, seed, scale, temperature):
         assert ((found >= 0.5) == (probabilities >= 0.5)).all()
 
 
+# Neighbours among the float32, which a temperature brings together.
+CLOSE = st.integers(-3, 3).map(
+    lambda steps: np.float32(0.5) + np.float32(steps) * np.float32(2**-25)
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(
+    data=st.data(),
+    rows=st.integers(1, 20),
+    seed=ANY["seed"],
+    scale=st.sampled_from([1e-7, 1e-6, 0.1, 2.0, 200.0]),
+    temperature=ANY["temperature"],
+)
+def test_the_best_class_stays_the_best(kind, data, rows, seed, scale, temperature):
+    probabilities = _model_output(kind, rows, seed, scale)
+    if kind == "multilabel":
+        probabilities[0] = data.draw(st.tuples(*[CLOSE] * 3))
+    if kind == "binary":
+        first = data.draw(CLOSE)
+        probabilities[0] = first, np.float32(1) - first
+    calibration = _calibration(temperature, {"de": 3.0})
+    languages = [CODES[i % 2] for i in range(rows)]
+    found = calibrated(probabilities, languages, kind, calibration)
+
+    if kind == "multilabel":
+        assert ((found >= 0.5) == (probabilities >= 0.5)).all()
+    else:
+        assert (found.argmax(axis=1) == probabilities.argmax(axis=1)).all()
+
+
 @given(kind=ANY["kind"], rows=st.integers(0, 20), seed=ANY["seed"], scale=ANY["scale"])
 def test_temperature_one_changes_no_byte(kind, rows, seed, scale):
     probabilities = _model_output(kind, rows, seed, scale)

@@ -13,21 +13,20 @@ from sklearn.metrics import (
 )
 
 from reviewbeam.components.common.calibration import expected_calibration_error
+from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.evaluate_config import (
+    BootstrapConfig,
+    EvaluateConfig,
+)
+from reviewbeam.components.evaluation.figures import figures as all_figures
 from reviewbeam.components.evaluation.metrics import (
     evaluate_predictions,
     slice_metrics,
 )
+from tests.components.evaluation.rows import predictions_of, random_predictions
 
 NAMES = ("negative", "neutral", "positive")
-LANGUAGES = ("de", "fr", None, "")
-
-
-def _random_rows(rows, classes, seed):
-    random = np.random.default_rng(seed)
-    true = random.integers(0, classes, rows)
-    noise = random.integers(0, classes, rows)
-    predicted = np.where(random.random(rows) < 0.6, true, noise)
-    return true, predicted, random.choice(np.array(LANGUAGES, object), rows).tolist()
+QUICK = EvaluateConfig(bootstrap=BootstrapConfig(resamples=0))
 
 
 def _assert_as_scikit_learn(figures, true, predicted, names):
@@ -60,15 +59,16 @@ def _renamed(figures):
 
 @pytest.mark.parametrize("names", [NAMES, ("bad", "good"), tuple("abcdefg")])
 def test_equals_scikit_learn_on_random_labels(names):
-    true, predicted, languages = _random_rows(500, len(names), seed=len(names))
-    metrics = evaluate_predictions(true, predicted, languages, names, "multiclass")
+    predictions = random_predictions("multiclass", len(names), 500, seed=len(names))
+    true, predicted = predictions.true, predictions.predicted
+    metrics = evaluate_predictions(predictions, names, "multiclass", QUICK)
 
     assert metrics["label_names"] == list(names)
     _assert_as_scikit_learn(metrics["overall"], true, predicted, names)
     assert list(metrics["languages"]) == ["(unknown)", "de", "fr"]
     for language, figures in metrics["languages"].items():
-        rows = np.array([(value or "(unknown)") == language for value in languages])
-        _assert_as_scikit_learn(figures, true[rows], predicted[rows], names)
+        own = [(value or "(unknown)") == language for value in predictions.languages]
+        _assert_as_scikit_learn(figures, true[own], predicted[own], names)
 
 
 def test_by_hand():
@@ -109,11 +109,13 @@ def test_a_class_that_does_not_occur_has_zeros():
     assert figures["macro"]["f1"] == figures["accuracy"] == 1
 
 
-def test_figures_are_plain_numbers():
-    true, predicted, languages = _random_rows(20, 3, seed=0)
-    metrics = evaluate_predictions(true, predicted, languages, NAMES, "multiclass")
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel", "ordinal"])
+def test_metrics_are_plain_data(kind):
+    names = NAMES[:2] if kind == "binary" else NAMES
+    predictions = random_predictions(kind, len(names), 20, seed=0)
+    metrics = evaluate_predictions(predictions, names, kind, EvaluateConfig())
 
-    assert json.loads(json.dumps(metrics)) == metrics
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
 
 
 # === Several labels ===
@@ -163,17 +165,16 @@ def test_rows_without_a_label():
 
 
 def test_several_labels_by_language():
-    random = np.random.default_rng(2)
-    true, predicted = random.integers(0, 2, (2, 60, 4))
-    languages = random.choice(np.array(LANGUAGES, object), 60).tolist()
-    metrics = evaluate_predictions(true, predicted, languages, LABELS, "multilabel")
+    predictions = random_predictions("multilabel", 4, 60, seed=2)
+    parts = predictions.true, predictions.predicted, predictions.probabilities
+    metrics = evaluate_predictions(predictions, LABELS, "multilabel", QUICK)
 
     assert metrics["type"] == "multilabel"
-    assert metrics["overall"] == slice_metrics(true, predicted, LABELS, "multilabel")
-    rows = np.array([value == "fr" for value in languages])
+    rows = np.array([value == "fr" for value in predictions.languages])
     assert 0 < rows.sum() < 60
-    expected = slice_metrics(true[rows], predicted[rows], LABELS, "multilabel")
-    assert metrics["languages"]["fr"] == expected
+    true, predicted, probabilities = (part[rows] for part in parts)
+    expected = slice_metrics(true, predicted, LABELS, "multilabel", probabilities)
+    assert metrics["languages"]["fr"] == expected | {"too_small": True}
 
 
 # === A scale ===
@@ -197,13 +198,14 @@ def test_a_scale_equals_scikit_learn(pairs):
     squares = np.subtract.outer(range(5), range(5)) ** 2
     by_chance = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / counts.sum()
     expected = (squares * by_chance).sum()
-    kappa = 1 - (squares * counts).sum() / expected if expected else 0
+    kappa = 1 - (squares * counts).sum() / expected if expected else None
     assert figures["quadratic_weighted_kappa"] == pytest.approx(kappa)
     # The others are those of classes without an order.
     others = slice_metrics(true, predicted, SCALE, "multiclass")
     added = {"mean_absolute_error", "within_one", "quadratic_weighted_kappa"}
-    assert figures.keys() - others.keys() == added
-    assert {key: figures[key] for key in others} == others
+    for found, fewer in ((figures, others), (figures["figures"], others["figures"])):
+        assert found.keys() - fewer.keys() == added
+        assert all(found[key] == fewer[key] for key in fewer if key != "figures")
     assert json.loads(json.dumps(figures)) == figures
 
 
@@ -219,24 +221,97 @@ def test_a_step_is_a_step_of_the_scale():
 
 def test_one_answer_for_all_rows_has_no_kappa():
     figures = slice_metrics(np.array([2, 2]), np.array([2, 2]), SCALE, "ordinal")
-    assert (figures["quadratic_weighted_kappa"], figures["within_one"]) == (0, 1)
+    assert (figures["quadratic_weighted_kappa"], figures["within_one"]) == (None, 1)
+    reason = figures["figures"]["quadratic_weighted_kappa"]["reason"]
+    assert reason == "all rows have the same label, true and predicted"
 
 
-# === Probabilities ===
+# === Slices, intervals, weights ===
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel", "ordinal"])
 def test_the_calibration_error_stands_beside(kind):
-    names, random = LABELS[: 2 if kind == "binary" else 4], np.random.default_rng(3)
-    probabilities = random.dirichlet([0.5] * len(names), 50)
-    true, predicted = random.integers(0, 2, (2, 50, 4))
-    if kind != "multilabel":
-        true, predicted = true[:, 0], predicted[:, 0]
-    arguments = (true, predicted, ["de"] * 50, names, kind)
+    names = LABELS[: 2 if kind == "binary" else 4]
+    predictions = random_predictions(kind, len(names), 50, seed=3)
+    found = evaluate_predictions(predictions, names, kind, QUICK)
 
-    found = evaluate_predictions(*arguments, probabilities)
-    expected = expected_calibration_error(probabilities, true, kind)
-    calibration = found["overall"].pop("calibration")
-    assert calibration == {"expected_calibration_error": expected}
-    assert expected > 0.01
-    assert found == evaluate_predictions(*arguments)
+    parts = predictions.probabilities, predictions.true
+    expected = pytest.approx(expected_calibration_error(*parts, kind), abs=1e-12)
+    assert found["overall"]["calibration"] == {"expected_calibration_error": expected}
+    assert found["overall"]["figures"]["ece"]["value"] == expected
+
+
+def test_slices_are_measured_as_their_rows():
+    rows = 300
+    random = np.random.default_rng(4)
+    shop = random.choice(["a", "b", "c"], rows, p=[0.6, 0.35, 0.05]).tolist()
+    predictions = random_predictions("multiclass", 3, rows, 5, kept={"shop": shop})
+    config = EvaluateConfig(
+        slices=["shop"], min_slice_rows=30, bootstrap=BootstrapConfig(resamples=50)
+    )
+    metrics = evaluate_predictions(predictions, NAMES, "multiclass", config)
+
+    assert list(metrics["slices"]) == ["shop"]  # languages stand by themselves
+    assert list(metrics["slices"]["shop"]) == ["a", "b", "c"]
+    for value, measured in metrics["slices"]["shop"].items():
+        own = [one == value for one in shop]
+        parts = (a[own] for a in (predictions.true, predictions.predicted))
+        expected = all_figures(
+            *parts, predictions.probabilities[own], "multiclass", NAMES
+        )
+        found = {n: f["value"] for n, f in measured["figures"].items()}
+        assert found == pytest.approx(expected)
+        assert measured["too_small"] == (value == "c")
+        assert measured["rows"] == sum(own)
+    # The worst first; what is too small comes behind, and isn't left out.
+    *large, small = metrics["worst_slices"]
+    assert (small["value"], small["too_small"]) == ("c", True)
+    assert sorted(entry["value"] for entry in large) == ["a", "b"]
+    worst, better = (entry["figure_value"] for entry in large)
+    assert worst < better
+    assert large[0]["figure"] == "macro_f1"
+    assert large[0]["interval"][0] < worst < large[0]["interval"][1]
+
+
+def test_examples_can_count_as_often_as_they_stood():
+    count = np.random.default_rng(1).integers(1, 6, 80)
+    predictions = random_predictions("ordinal", 3, 80, 6, count=count)
+    config = QUICK.model_copy(update={"weight_by": "count"})
+    metrics = evaluate_predictions(predictions, NAMES, "ordinal", config)
+
+    parts = predictions.true, predictions.predicted, predictions.probabilities
+    copies = [np.repeat(part, count, axis=0) for part in parts]
+    expected = all_figures(*copies, "ordinal", NAMES)
+    found = metrics["overall"]
+    values = {n: f["value"] for n, f in found["figures"].items()}
+    assert values == pytest.approx(expected)
+    assert found["rows"] == 80
+    support = [entry["support"] for entry in found["classes"].values()]
+    assert support == np.bincount(copies[0], minlength=3).tolist()
+    unweighted = evaluate_predictions(predictions, NAMES, "ordinal", QUICK)
+    assert unweighted["overall"]["accuracy"] != found["accuracy"]
+
+
+def test_a_slice_of_one_class_says_what_it_lacks():
+    probabilities = [[0.8, 0.1, 0.1]] * 3
+    predictions = predictions_of([0, 0, 0], [0, 0, 0], ["de"] * 3, probabilities)
+    config = EvaluateConfig(bootstrap=BootstrapConfig(resamples=20))
+    metrics = evaluate_predictions(predictions, NAMES, "multiclass", config)
+
+    figures = metrics["languages"]["de"]["figures"]
+    assert figures["roc_auc"] == {
+        "value": None,
+        "interval": None,
+        "reason": "a class has no row, or all rows",
+    }
+    assert figures["mcc"]["value"] is figures["pr_auc.positive"]["value"] is None
+    assert figures["pr_auc.negative"]["value"] == 1
+    assert figures["macro_f1"] == {"value": 1, "interval": [1, 1]}
+
+
+def test_a_column_of_many_values_is_no_slice():
+    kept = {"author": [f"a{i}" for i in range(1001)]}
+    predictions = random_predictions("binary", 2, 1001, 7, kept=kept)
+    config = QUICK.model_copy(update={"slices": ("author",)})
+    with pytest.raises(UserError, match="'author', which has 1001 different values"):
+        evaluate_predictions(predictions, NAMES[:2], "binary", config)

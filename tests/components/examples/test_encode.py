@@ -21,7 +21,7 @@ SCHEMA = pa.schema(
         ("keep.shop", pa.string()),
     ]
 )
-DECODED = ("token_ids", "label_index", "id", "language")
+DECODED = ("token_ids", "label_index", "id", "language", "text", "count")
 TEXT = st.text(max_size=6)
 ROWS = st.lists(
     st.fixed_dictionaries(
@@ -114,13 +114,17 @@ def test_tensorflow_parses_the_records():
 
 @given(rows=ROWS)
 def test_round_trip(rows):
-    decoded = decode_examples(_encoded(rows))
+    decoded = decode_examples(_encoded(rows), keep=["shop"])
 
-    assert decoded.schema.names == list(DECODED)
+    names = [*DECODED, "keep.shop"]
+    assert decoded.schema.names == names
     assert decoded.schema.field("token_ids").type == pa.list_(pa.int32())
-    assert decoded.to_pylist() == [
-        {name: row[name] for name in DECODED} for row in rows
-    ]
+    assert decoded.schema.field("keep.shop").type == pa.string()
+    assert decoded.to_pylist() == [{name: row[name] for name in names} for row in rows]
+
+
+def test_kept_columns_are_taken_on_request():
+    assert decode_examples(_encoded([ROW])).schema.names == list(DECODED)
 
 
 @given(rows=ROWS)
@@ -150,6 +154,8 @@ def test_no_examples():
 
     assert decoded.num_rows == 0
     assert decoded.schema == decode_examples(_encoded([ROW])).schema
+    kept = decode_examples([], keep=["shop"]).schema
+    assert kept == decode_examples(_encoded([ROW]), keep=["shop"]).schema
 
 
 @pytest.mark.parametrize("languages", [[None, None], ["de", None], [None, "de"]])
