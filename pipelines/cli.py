@@ -150,6 +150,23 @@ def _add_optional(
             metavar="GLOB",
             help="files to read, in quotes; replaces input: of the config",
         )
+    if name == "score":
+        job.add_argument(
+            "--limit",
+            type=int,
+            metavar="ROWS",
+            help="begin no further chunk behind so many rows; 75 if some are left",
+        )
+        job.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="tell what would be scored, and how long it should take",
+        )
+        job.add_argument(
+            "--verify",
+            action="store_true",
+            help="hash all files again, not only those whose size or time has changed",
+        )
     if name == "prepare":
         job.add_argument(
             "--baseline",

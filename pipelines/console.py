@@ -23,6 +23,7 @@ from reviewbeam.components.trainer.trials import Trial, trials_table
 
 _log = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 _WIDE = 1000
+_SAY_EVERY = 60.0  # seconds, where nobody watches
 _out = Console(highlight=False, emoji=False, soft_wrap=True)
 
 
@@ -67,7 +68,7 @@ class Step:
         """Names the step; one that shows its own progress is not live."""
         self._text = text
         self._live = live and _log.is_terminal
-        self._started = time.monotonic()
+        self._started = self._said = time.monotonic()
         self._status = _log.status(f"{text} …")
 
     def __enter__(self) -> "Step":
@@ -77,6 +78,14 @@ class Step:
         else:
             _log.print(f"{self._text} …")
         return self
+
+    def update(self, state: Any) -> None:
+        """Shows how far it is: at once on a terminal, else once a minute."""
+        if self._live:
+            self._status.update(f"{self._text}: {state} …")
+        elif time.monotonic() - self._said >= _SAY_EVERY:
+            self._said = time.monotonic()
+            _log.print(f"{self._text}: {state}", markup=False)
 
     def __exit__(self, kind, error, trace) -> None:
         """Says how it ended."""
@@ -119,9 +128,9 @@ def say_table(header: list[str], rows: list[list[Any]]) -> None:
 def say_dataset(manifest: dict[str, Any], output: Path) -> None:
     """Prints what came in, what came out, and where it lies."""
     inputs = manifest["inputs"]
-    rejected = _total(inputs, "rejected")
-    left_out = _total(inputs, "left_out")
-    written = _total(inputs, "written").total()
+    rejected = total_of(inputs, "rejected")
+    left_out = total_of(inputs, "left_out")
+    written = total_of(inputs, "written").total()
     duplicates = sum(item["duplicates"] for item in inputs)
     rows = sum(item["rows"] for item in inputs)
     say(
@@ -130,10 +139,10 @@ def say_dataset(manifest: dict[str, Any], output: Path) -> None:
         f"{rejected.total()} rejected, {duplicates} duplicates, "
         f"{left_out.total()} left out"
     )
-    _say_rules("rejected", rejected)
-    _say_rules("left out", left_out)
+    say_rules("rejected", rejected)
+    say_rules("left out", left_out)
     for what in ("repaired", "allowed"):
-        _say_rules(what, _total(inputs, what))
+        say_rules(what, total_of(inputs, what))
     for item in inputs:
         if item["damaged"]:
             say(f"  salvaged, {item['file']}: {item['damaged']}")
@@ -251,36 +260,12 @@ def say_predictions(predictions: list[Any]) -> None:
         say(f"{score:<5}  {label:<20}  {' '.join(answer.text.split())}")
 
 
-def say_scores(report: Any, output: Path) -> None:
-    """Prints what a run of score did."""
-    rows = sum(entry["rows"] for entry in report.scored)
-    written = sum(entry["written"] for entry in report.scored)
-    rejected = _total(report.scored, "rejected")
-    say(
-        f"Scores: {rows} rows read from {len(report.scored)} new files; {written} "
-        f"scored, {rejected.total()} rejected; {report.known} files had been scored "
-        f"before; {report.total} scores in all"
-    )
-    _say_rules("rejected", rejected)
-    say(f"  in {output}/model_version={report.version}")
-    for path, damage in report.damaged.items():
-        note(
-            f"reviewbeam: {path} is damaged: {damage}. Nothing of it was published; "
-            "deliver it again, and the next run scores it."
-        )
-
-
-def say_serving(serving: Any, models: Path, how: str) -> None:
-    """Prints which model is in service."""
-    say(f"In service: {serving.current}{how}")
-    before = ", ".join(serving.previous) or "none"
-    say(f"  in {models}; before it: {before}")
-
-
-def _total(items: list[dict[str, Any]], key: str) -> Counter:
+def total_of(items: list[dict[str, Any]], key: str) -> Counter:
+    """Adds up the counters that items have under a key."""
     return sum((Counter(item[key]) for item in items), Counter())
 
 
-def _say_rules(what: str, rules: Counter) -> None:
+def say_rules(what: str, rules: Counter) -> None:
+    """Prints a line for each rule, the most frequent one first."""
     for rule, count in rules.most_common():
         say(f"  {what}, {rule}: {count}")

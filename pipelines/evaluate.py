@@ -40,6 +40,7 @@ from reviewbeam.pipelines.evaluation_rows import (
     write_part,
 )
 from reviewbeam.pipelines.model_gate import ModelGate, as_resolved
+from reviewbeam.pipelines.options import processes
 
 KIND = "evaluation"
 METRICS = "metrics.json"
@@ -114,13 +115,13 @@ def evaluate(
         ]
         files = {name: manifest["files"][name] for name in shards}
         artifacts.check_files(dataset, files, "dataset")
-        inference = config.inference
-        workers = options.get_all_options().get("direct_num_workers") or 1
+        inference, taken = config.inference, {}
         for opened, folder in gate.models(staging):
             folder.mkdir()
-            resolved = resolve_inference(inference, opened, workers=workers)
+            resolved = resolve_inference(inference, opened, workers=processes(options))
             _run_pipeline(config, resolved, opened, dataset, shards, folder, options)
             inference = as_resolved(inference, resolved)
+            taken[folder.name] = dataclasses.asdict(resolved)
         parts = Parts(staging / PREDICTIONS)
         _check_rows(parts, manifest, split)
         metrics = {"split": split, "gold": gold}
@@ -135,7 +136,7 @@ def evaluate(
             dataset=str(dataset.absolute()),
             runner=options.get_all_options()["runner"],
             config=config.model_dump(mode="json"),
-            inference=dataclasses.asdict(resolved),
+            inference=taken,
         )
         artifacts.write_manifest(
             staging,

@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from reviewbeam.components.common.config import load_config
-from reviewbeam.components.common.errors import ModelGateError, UserError
-from reviewbeam.pipelines import console
+from reviewbeam.components.common.errors import (
+    ModelGateError,
+    StoppedError,
+    UserError,
+)
+from reviewbeam.pipelines import console, score_summary
 
 
 def run_job(arguments: argparse.Namespace) -> int:
@@ -148,14 +152,38 @@ def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
     config = load_config(ScoreConfig, arguments.config, _set(arguments))
     options = _beam_options(arguments)
     output = _folder(arguments.output)
-    with console.Step("score"):
-        from reviewbeam.pipelines.score import score
+    with console.Step("score") as step:
         from reviewbeam.pipelines.serving import model_to_score_with
 
         model = model_to_score_with(config, _folder(arguments.model))
-        report = score(config, model, output, options)
-    console.say_scores(report, output)
-    return dataclasses.asdict(report), 1 if report.damaged else 0
+        if arguments.dry_run:
+            from reviewbeam.pipelines.score_preview import preview
+
+            found = preview(config, model, output, options)
+        else:
+            from reviewbeam.pipelines.score import score
+
+            report = score(
+                config,
+                model,
+                output,
+                options,
+                limit=arguments.limit,
+                verify=arguments.verify,
+                show=step.update,
+            )
+    if arguments.dry_run:
+        score_summary.say_preview(found)
+        return dataclasses.asdict(found), 0
+    score_summary.say_scores(report, output)
+    return dataclasses.asdict(report), score_code(report)
+
+
+def score_code(report: Any) -> int:
+    """The exit code of a run of score that went to its end."""
+    if report.stopped:
+        return StoppedError.exit_code
+    return 1 if report.damaged else 0
 
 
 def _predict(arguments: argparse.Namespace) -> tuple[Any, int]:
@@ -206,7 +234,7 @@ def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
     if report.scores is None:
         console.note(f"reviewbeam: {report.refused}")
         return dataclasses.asdict(report), ModelGateError.exit_code
-    console.say_scores(report.scores, output / run.SCORES)
+    score_summary.say_scores(report.scores, output / run.SCORES)
     console.say()
     console.say("Next, with files of your own: copy configs/laptop/prepare.yaml, map")
     console.say("your columns in it, and run:")

@@ -12,6 +12,7 @@ import signal
 import socket
 import struct
 import sys
+import threading
 from collections.abc import Iterator
 
 _PR_SET_PDEATHSIG = 1
@@ -32,7 +33,7 @@ except (OSError, AssertionError):
 if not done:
     print("reviewbeam: a worker process was killed, perhaps for want of memory; fewer "
           "need less: --direct_num_workers=1.", file=sys.stderr)
-    os.kill(os.getppid(), signal.SIGTERM)
+    os.kill(os.getppid(), signal.SIGUSR1)
 """
 
 
@@ -42,6 +43,8 @@ def worker_source() -> Iterator[list[str]]:
 
     Must be entered before gRPC or TensorFlow have threads.
     """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGUSR1, signal.default_int_handler)  # a worker is gone
     server = socket.socket(socket.AF_UNIX)
     address = f"\0reviewbeam-{os.getpid()}-{id(server)}"  # abstract: no file is left
     server.bind(address)
@@ -66,7 +69,7 @@ def worker_source() -> Iterator[list[str]]:
 def _serve(server: socket.socket, launcher: int) -> None:
     """Forks a worker for each request, until the launcher is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher decides
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # workers are not waited for
     _end_with(launcher)
     source = os.getpid()
@@ -83,7 +86,8 @@ def _serve(server: socket.socket, launcher: int) -> None:
 
 def _work(line: socket.socket, source: int) -> None:
     """Is a worker until Beam has no more work; says so on the line then."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # A signal to all of the job's processes is the launcher's to act on.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _end_with(source)
     request = b"".join(iter(lambda: line.recv(65536), b""))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.runner import create_runner
 
 from reviewbeam.components.common.config import parse_yaml
@@ -65,6 +65,14 @@ def with_processes(options: PipelineOptions) -> PipelineOptions:
         return options
     processes = {"direct_num_workers": workers, "direct_running_mode": PROCESSES}
     return PipelineOptions.from_dictionary(asked | processes)
+
+
+def processes(options: PipelineOptions) -> int:
+    """Returns how many worker processes of Beam's share this machine."""
+    direct = options.view_as(DirectOptions)
+    if direct.direct_running_mode != PROCESSES:
+        return 1
+    return direct.direct_num_workers or len(os.sched_getaffinity(0))
 
 
 def _flags_of_file(path: str | None) -> list[str]:

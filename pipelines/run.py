@@ -66,7 +66,9 @@ def run(
             refused = serving.promote_blessed(model, models, metrics["blessing"])
         if refused:
             return RunReport(manifest, trained, metrics, refused, None)
-    with step("score"):
+    with step("score") as shown:
         chosen = serving.model_to_score_with(config.score, models or model)
-        scores = score(config.score, chosen, output / SCORES, options)
+        scores = score(
+            config.score, chosen, output / SCORES, options, show=shown.update
+        )
     return RunReport(manifest, trained, metrics, None, scores)

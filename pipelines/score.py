@@ -1,51 +1,51 @@
-"""`score`: new reviews to labels, part by part, each row once."""
+"""`score`: new reviews to labels, chunk by chunk, each row once."""
 
 import dataclasses
 import os
-from collections.abc import Iterator
+import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
-from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from reviewbeam.components.common import artifacts
 from reviewbeam.components.common.coders import register_record_batch_coder
-from reviewbeam.components.common.columns import to_bytes, with_columns
-from reviewbeam.components.common.corpus_config import TextRules
 from reviewbeam.components.common.errors import UserError
-from reviewbeam.components.common.language_detector import check_same
 from reviewbeam.components.common.model_directory import (
     ModelDirectory,
-    ModelMetadata,
     open_model,
 )
 from reviewbeam.components.common.score_config import ScoreConfig
-from reviewbeam.components.inference.decide import with_labels
-from reviewbeam.components.inference.handler import SavedModelHandler
-from reviewbeam.components.inference.parts import (
-    Chunk,
-    ChunkRecord,
-    is_staged,
-    write_part,
-)
-from reviewbeam.components.inference.safe_saved_model import check_saved_model
-from reviewbeam.components.ingestion.files import (
-    CorpusFile,
-    FileSlice,
-    changed_files,
-    find_files,
-    slice_file,
-)
-from reviewbeam.components.ingestion.lines import DamagedFileError
-from reviewbeam.components.ingestion.read import ReadReviews, SliceSummary
-from reviewbeam.components.tokenization.tokenizer import Tokenizer
-from reviewbeam.components.validation.excluded import load_excluded_ids
+from reviewbeam.components.inference.resolve import ResolvedInference
+from reviewbeam.components.ingestion.files import CorpusFile, changed_files
+from reviewbeam.components.ingestion.units import Unit
 from reviewbeam.components.validation.rules import ReviewRules
 from reviewbeam.pipelines.console import quiet_workers
-from reviewbeam.pipelines.scores_folder import ScoresFolder
+from reviewbeam.pipelines.local_runner import with_local_workers
+from reviewbeam.pipelines.options import processes
+from reviewbeam.pipelines.score_engine import resolve_for_output
+from reviewbeam.pipelines.score_files import (
+    ScoreFiles,
+    damaged_error,
+    find_score_files,
+)
+from reviewbeam.pipelines.score_graph import ChunkWork, ScoreUnits
+from reviewbeam.pipelines.score_outcome import Outcome
+from reviewbeam.pipelines.score_progress import PROGRESS, Progress, following
+from reviewbeam.pipelines.score_settings import (
+    check_format,
+    classifier,
+    review_rules,
+    settings,
+    staging_conditions,
+)
+from reviewbeam.pipelines.score_window import Window, closing_at, closing_on_signals
+from reviewbeam.pipelines.scores_folder import ScoresVersion, locked_scores
+from reviewbeam.pipelines.scores_manifest import Manifest, PublishedChunk
+
+_DEVICES = "devices"  # folder below the staging folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,208 +53,190 @@ class ScoreReport:
     """What a run of `score` did."""
 
     version: str  # name of the partition: the model and all that changes bytes
-    scored: list[dict[str, Any]]  # manifest entries of the files scored now
+    scored: list[dict[str, Any]]  # manifest's entries of the files published now
     known: int  # files that had been scored before
     total: int  # scores that the output holds of this version
     damaged: dict[str, str]  # path -> what is wrong; nothing of it was published
+    removed: list[str]  # files that were scored once and are gone; their scores stay
+    unfinished: int  # files of which chunks are left to score
+    inference: dict[str, Any]  # engine, budget, and what was counted
+    stopped: bool  # by the deadline, the limit or a signal
 
 
 def score(
-    config: ScoreConfig, model: Path, output: Path, options: PipelineOptions
+    config: ScoreConfig,
+    model: Path,
+    output: Path,
+    options: PipelineOptions,
+    *,
+    limit: int | None = None,
+    verify: bool = False,
+    show: Callable[[Progress], None] | None = None,
 ) -> ScoreReport:
     """Scores the files that the output does not hold yet.
+
+    Args:
+      config: of the job.
+      model: a model's directory.
+      output: the folder of scores.
+      options: Beam's.
+      limit: rows after which no chunk is begun.
+      verify: hash all files again, rather than those whose size or time has changed.
+      show: is told every two seconds how far the run is.
 
     Raises:
       UserError: the config, the model, the corpus or the output can't be used.
       DataGateError: too many rejects; the work stays staged.
       BusyError: another run writes the same output.
     """
+    output = output.absolute()
     directory = open_model(os.fspath(model))
-    check_saved_model(directory.saved_model, len(directory.metadata.labels.names))
-    rules = _rules(config, directory.metadata)
-    # A file is known by its path: the files of each night may have the same names.
-    files = [dataclasses.replace(f, name=f.path) for f in find_files(config)]
-    settings = _settings(config, directory)
-    conditions = {
-        "on_damaged_file": config.on_damaged_file,
-        "excluded_ids": sorted(rules.excluded_ids),
-    }
-    with ScoresFolder(output, settings, conditions).locked() as folder:
-        new = [file for file in files if not folder.has(file)]
-        report = ScoreReport(
-            folder.version, [], len(files) - len(new), folder.total(), {}
+    rules = review_rules(config, directory.metadata)
+    with locked_scores(output) as run:
+        manifest = Manifest.read(output)
+        check_format(config, manifest)
+        found = find_score_files(config, manifest, verify=verify)
+        resolved = resolve_for_output(config, directory, manifest, output, options)
+        version = ScoresVersion(
+            output,
+            manifest,
+            settings(config, directory, resolved),
+            staging_conditions(config, rules),
         )
-        if new:
-            slices, broken = _slices(config, new)
-            summaries = _run_pipeline(
-                config, rules, directory, slices, folder.staging, options
-            )
-            if config.on_damaged_file != "salvage":
-                broken |= {s.file: s.damaged for s in summaries if s.damaged}
-            broken |= changed_files(new)
-            if broken and config.on_damaged_file == "fail":
-                path, damage = min(broken.items())
-                raise UserError(
-                    f"{path} is damaged: {damage}. Deliver it again, or set "
-                    "on_damaged_file: skip or salvage."
-                )
-            whole = [file for file in new if file.path not in broken]
-            entries = folder.publish(config, whole, summaries)
-            report = dataclasses.replace(
-                report, scored=entries, total=folder.total(), damaged=broken
-            )
-        folder.finish(
-            model=str(model.absolute()),
+        job = _Job(config, directory, rules, resolved, version, found, options, show)
+        report = job.run(limit)
+        run.finish(
+            output,
+            model=os.fspath(model.absolute()),
             runner=options.get_all_options()["runner"],
-            input=[file.path for file in files],
             config=config.model_dump(mode="json"),
+            inference=report.inference,
+            rows=sum(entry["rows"] for entry in report.scored),
+            beam_seconds=round(job.beam_seconds, 2),
         )
     return report
 
 
-def _rules(config: ScoreConfig, model: ModelMetadata) -> ReviewRules:
-    detector = model.language_detector
-    if detector is not None:
-        check_same(detector)
-    elif config.rules.languages is not None and config.columns.language is None:
-        raise UserError(
-            "rules.languages needs columns.language: this model doesn't detect "
-            "languages."
+@dataclasses.dataclass
+class _Job:
+    """One run on an output that is locked."""
+
+    config: ScoreConfig
+    model: ModelDirectory
+    rules: ReviewRules
+    resolved: ResolvedInference
+    version: ScoresVersion
+    found: ScoreFiles
+    options: PipelineOptions
+    show: Callable[[Progress], None] | None
+    beam_seconds: float = 0.0
+
+    def run(self, limit: int | None) -> ScoreReport:
+        """Scores and publishes what is new."""
+        found, version = self.found, self.version
+        new = [file for file in found.files if not version.has(file)]
+        paths = {file.name: file.path for file in new}
+        units, unplanned = [], {}
+        if new:
+            salvages = self.config.on_damaged_file == "salvage"
+            units, unplanned = version.plan(new, self.config.slice_bytes, salvages)
+        window = Window(os.fspath(version.staging))
+        stopped = bool(units) and self._work_off(units, new, window, limit)
+        outcome = Outcome.read(version.staging, units)
+        broken = self._broken(outcome, unplanned, new)
+        held = stopped and self.config.partial == "hold"
+        entries = {} if held else self._publish(outcome, set(broken))
+        version.finish(staged=stopped)
+        return ScoreReport(
+            version=version.name,
+            scored=[entries[name] for name in sorted(entries)],
+            known=len(found.files) - len(new),
+            total=version.total(),
+            damaged=found.unreadable | {paths[name]: broken[name] for name in broken},
+            removed=found.removed,
+            unfinished=len(outcome.files.keys() - outcome.complete - set(broken)),
+            inference=dataclasses.asdict(self.resolved) | outcome.inference(),
+            stopped=stopped,
         )
-    return ReviewRules(
-        config.rules,
-        detect_language=detector is not None,
-        excluded_ids=load_excluded_ids(config.exclude_ids),
-        keep_raw=config.rejects.keep_raw,
-    )
 
-
-def _settings(config: ScoreConfig, model: ModelDirectory) -> dict[str, Any]:
-    """All that a score's bytes follow from, besides the review."""
-    return {
-        "format": artifacts.FORMAT,
-        "model": model.core_fingerprint,
-        "labels": list(model.metadata.labels.names),
-        "config": config.model_dump(
-            mode="json",
-            exclude={
-                "input": True,
-                "exclude_ids": True,  # of files to come; no reason to score all anew
-                "on_damaged_file": True,
-                "rules": {"max_reject_fraction", "max_reject_fraction_per_file"},
-            },
-        ),
-    }
-
-
-def _slices(
-    config: ScoreConfig, files: list[CorpusFile]
-) -> tuple[list[FileSlice], dict[str, str]]:
-    """Cuts the files; returns also the path and damage of those that can't be cut."""
-    slices, damaged = [], {}
-    for file in files:
-        try:
-            slices.extend(slice_file(file, config.slice_bytes))
-        except DamagedFileError as error:
-            if config.on_damaged_file == "salvage":  # the reader will meet it again
-                slices.append(FileSlice(file, 0, 0, 0))
-            else:
-                damaged[file.path] = str(error)
-    return slices, damaged
-
-
-def _run_pipeline(
-    config: ScoreConfig,
-    rules: ReviewRules,
-    model: ModelDirectory,
-    slices: list[FileSlice],
-    staging: Path,
-    options: PipelineOptions,
-) -> list[SliceSummary]:
-    register_record_batch_coder()
-    quiet_workers()
-    told = staging / "summaries.json"
-    handler = SavedModelHandler(
-        model.saved_model,
-        classes=len(model.metadata.labels.names),
-        batch_tokens=config.inference.batch_tokens,
-    )
-    with beam.Pipeline(options=options) as pipeline:
-        read = (
-            pipeline
-            | "ListSlices" >> beam.Create(slices)
-            | "ReadReviews"
-            >> ReadReviews(config, batch_rows=config.inference.chunk_rows)
-        )
-        _ = (
-            read.reviews
-            | "PrepareChunk"
-            >> beam.ParDo(
-                _PrepareChunk(
-                    rules,
-                    model.vocabulary,
-                    model.metadata.text,
-                    {piece.file.name: piece.file.sha256 for piece in slices},
-                    os.fspath(staging),
-                )
-            )
-            # ((ChunkRecord, rejects), RecordBatch)
-            | "RunInference" >> RunInference(KeyedModelHandler(handler))
-            | "WritePart" >> beam.Map(_write, model.metadata, os.fspath(staging))
-        )
-        _ = (
-            read.summaries
-            | "ListSummaries" >> beam.combiners.ToList()
-            | "TellSummaries" >> beam.Map(artifacts.write_items, told)
-        )
-    return [SliceSummary(**item) for item in artifacts.read_json(told)]
-
-
-class _PrepareChunk(beam.DoFn):
-    """Validates and tokenizes a chunk, unless its part stands already."""
-
-    def __init__(
+    def _work_off(
         self,
-        rules: ReviewRules,
-        vocabulary: str,
-        text: TextRules,
-        hashes: dict[str, str],
-        staging: str,
-    ):
-        self._rules = rules
-        self._vocabulary = vocabulary
-        self._text = text
-        self._hashes = hashes
-        self._staging = staging
-
-    def setup(self):
-        self._tokenizer = Tokenizer(self._vocabulary, self._text)
-
-    def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
-        place = ("file", "slice", "row")
-        file, piece, row = (batch.column(name)[0].as_py() for name in place)
-        chunk = Chunk(file, self._hashes[file], piece, row)
-        if is_staged(self._staging, chunk):
-            return
-        checked = self._rules.apply(batch)
-        record = ChunkRecord(
-            chunk,
-            batch.num_rows,
-            checked.reviews.num_rows,
-            checked.rejected(),
-            checked.excluded,
+        units: list[Unit],
+        new: list[CorpusFile],
+        window: Window,
+        limit: int | None,
+    ) -> bool:
+        """Has Beam finish the units; returns whether some are left."""
+        work = ChunkWork(
+            self.config,
+            self.rules,
+            self.model.metadata,
+            self.model.vocabulary,
+            {file.name: file.sha256 for file in new},
+            os.fspath(self.version.staging),
+            window,
         )
-        tokens = self._tokenizer.encode(checked.reviews.column("text"))
-        yield (
-            (record, to_bytes(checked.rejects)),
-            with_columns(checked.reviews, token_ids=tokens["token_ids"]),
+        left = [unit for unit in units if not work.is_read(unit.name)]
+        if not left:
+            return False
+        for name in (PROGRESS, _DEVICES):
+            shutil.rmtree(self.version.staging / name, ignore_errors=True)
+            (self.version.staging / name).mkdir()
+        window.open(limit)
+        with (
+            closing_on_signals(window),
+            closing_at(window, self.config.deadline),
+            following(self.version.staging, units, self.show),
+        ):
+            started = time.monotonic()
+            self._run_pipeline(left, work)
+            self.beam_seconds = time.monotonic() - started
+        return any(not work.is_read(unit.name) for unit in left)
+
+    def _run_pipeline(self, units: list[Unit], work: ChunkWork) -> None:
+        register_record_batch_coder()
+        quiet_workers()
+        staging = self.version.staging
+        handler = classifier(
+            self.config,
+            self.model,
+            self.resolved,
+            progress_folder=os.fspath(staging / PROGRESS),
+            devices_folder=(
+                os.fspath(staging / _DEVICES) if processes(self.options) > 1 else None
+            ),
         )
+        with beam.Pipeline(options=with_local_workers(self.options)) as pipeline:
+            _ = (
+                pipeline
+                | "ListUnits" >> beam.Create(units)
+                | "ScoreUnits" >> ScoreUnits(work, handler)
+            )
 
+    def _broken(
+        self, outcome: Outcome, unplanned: dict[str, str], new: list[CorpusFile]
+    ) -> dict[str, str]:
+        """Returns name -> damage of files of which nothing is to be published."""
+        names = {file.path: file.name for file in new}
+        broken = dict(unplanned)
+        if self.config.on_damaged_file != "salvage":
+            broken |= outcome.damaged()
+        broken |= {names[path]: what for path, what in changed_files(new).items()}
+        if broken and self.config.on_damaged_file == "fail":
+            name, damage = min(broken.items())
+            raise damaged_error(outcome.files[name].path, damage)
+        return broken
 
-def _write(
-    element: tuple[tuple[ChunkRecord, bytes], pa.RecordBatch],
-    model: ModelMetadata,
-    staging: str,
-) -> None:
-    (record, rejects), inferred = element
-    write_part(staging, record, with_labels(inferred, model), rejects)
+    def _publish(self, outcome: Outcome, broken: set[str]) -> dict[str, Any]:
+        """Puts finished work into place; returns name -> manifest's entry."""
+        if not outcome.files:
+            return {}
+        entries = outcome.entries(broken)
+        try:
+            outcome.check(self.config, entries)
+        except UserError:
+            self.version.clear_useless()
+            raise
+        chunks = [PublishedChunk.of(record) for record in outcome.chunks]
+        self.version.publish(entries, chunks, broken)
+        return entries

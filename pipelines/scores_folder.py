@@ -1,235 +1,262 @@
 """The folder of scores: what it holds, what is staged in it, how it is published.
 
-    model_version=m-<hash>/part-<hash>.parquet   scores
-    _rejects/m-<hash>/rejects-<hash>.parquet     rejects of one input file
-    _manifest.json                               what counts
-    _staged/m-<hash>/                            finished chunks of an unfinished run
-    _run.json                                    times, paths, runner of the last run
+    model_version=m-<hash>/part-<chunk>.parquet   scores
+    _rejects/m-<hash>/rejects-<chunk>.parquet     rejects
+    _manifest.json                                what counts
+    _staged/m-<hash>-<hash>/                      finished chunks of an unfinished run
+    _run.json                                     times, paths, runner of the last run
 
 Names that begin with `_` are passed over by pandas, Spark and DuckDB.
 """
 
 import contextlib
-import hashlib
 import os
 import shutil
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from reviewbeam.components.common import artifacts, publishing
-from reviewbeam.components.common.columns import from_bytes, parquet_bytes
-from reviewbeam.components.common.errors import DataGateError, UserError
-from reviewbeam.components.common.score_config import ScoreConfig
+from reviewbeam.components.common.columns import parquet_bytes
+from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.inference.formats import drop_segments
 from reviewbeam.components.inference.parts import (
-    ChunkRecord,
-    read_records,
-    rejects_path,
+    name_without,
+    part_name,
+    read_chunks,
+    rejects_name,
 )
 from reviewbeam.components.ingestion.files import CorpusFile
-from reviewbeam.components.ingestion.read import (
-    SliceSummary,
-    check_summaries,
-    line_offsets,
+from reviewbeam.components.ingestion.units import (
+    Unit,
+    plan_units,
+    unit_of_data,
+    unit_to_data,
 )
-from reviewbeam.components.validation.limits import reject_problems
-from reviewbeam.components.validation.validate import place_rejects
+from reviewbeam.pipelines.scores_manifest import MANIFEST, Manifest, PublishedChunk
 
-KIND = "scores"
-MANIFEST = "_manifest.json"
 RUN_FILE = "_run.json"
+PARTITION = "model_version"
 _STAGED = "_staged"
 _REJECTS = "_rejects"
+_PLAN = "plan.json"
 
 
-class ScoresFolder:
-    """An output of `score`, for one version of the settings."""
+@contextlib.contextmanager
+def locked_scores(output: Path) -> Iterator[publishing.RunRecord]:
+    """Holds the folder for this run.
+
+    Raises:
+      UserError: the folder is someone else's, or can't be written.
+      BusyError: another run holds it.
+    """
+    run = publishing.RunRecord("score", RUN_FILE)
+    publishing.make_folder(output)
+    with publishing.folder_lock(output):
+        found = {name for name in os.listdir(output) if name[0] != "."}
+        if found and RUN_FILE not in found:
+            raise UserError(
+                f"The output {str(output)!r} exists and was not made by reviewbeam "
+                "score. Choose another --output."
+            )
+        run.begin(output)
+        try:
+            yield run
+        finally:
+            ours = {RUN_FILE, MANIFEST}
+            if ours.issuperset(os.listdir(output)) and (
+                not Manifest.read(output).data["versions"]
+            ):  # nothing came of it
+                shutil.rmtree(output)
+
+
+class ScoresVersion:
+    """The scores of one model by one set of settings, in a folder that is locked."""
 
     def __init__(
-        self, output: Path, settings: dict[str, Any], conditions: dict[str, Any]
+        self,
+        output: Path,
+        manifest: Manifest,
+        settings: dict[str, Any],
+        conditions: dict[str, Any],
     ):
-        """Names the version; nothing is read or written yet.
+        """Names the version.
 
         Args:
           output: the folder; it may hold other versions too.
+          manifest: of the folder.
           settings: all that the scores' bytes follow from, besides the reviews.
           conditions: what else decides which rows a run scores.
         """
-        self._output = output.absolute()
+        self._output = output
+        self._manifest = manifest
         self._settings = settings
-        self.version = f"m-{artifacts.fingerprint(settings)[:16]}"
+        self._format = settings["output_format"]
+        self.name = f"m-{artifacts.fingerprint(settings)[:16]}"
         # Work under other conditions must not pass for this run's.
         conditions = artifacts.fingerprint(conditions)[:8]
-        self.staging = self._output / _STAGED / f"{self.version}-{conditions}"
-        self._scores = self._output / f"model_version={self.version}"
-        self._rejects = self._output / _REJECTS / self.version
-        self._run = publishing.RunRecord("score", RUN_FILE)
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator["ScoresFolder"]:
-        """Holds the folder for this run, and reads what it has.
-
-        Raises:
-          UserError: the folder is someone else's, or can't be written.
-          BusyError: another run holds it.
-        """
-        publishing.make_folder(self._output)
-        with publishing.folder_lock(self._output):
-            found = {name for name in os.listdir(self._output) if name[0] != "."}
-            if found and RUN_FILE not in found:
-                raise UserError(
-                    f"The output {str(self._output)!r} exists and was not made by "
-                    "reviewbeam score. Choose another --output."
-                )
-            self._run.begin(self._output)
-            self.staging.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._manifest = self._read_manifest()
-            version = self._manifest["versions"].setdefault(
-                self.version, {"settings": self._settings, "files": []}
-            )
-            self._entries = {entry["file"]: entry for entry in version["files"]}
-            try:
-                yield self
-            except UserError:  # the config or the input is wrong: so is what is staged
-                self._clear_up()
-                raise
+        self.staging = output / _STAGED / f"{self.name}-{conditions}"
+        self._scores = output / f"{PARTITION}={self.name}"
+        self._rejects = output / _REJECTS / self.name
+        version = manifest.version(self.name)
+        self.entries = {entry["file"]: entry for entry in version["files"]}
+        self._chunks = {
+            data["chunk"]: PublishedChunk.of_data(data) for data in version["chunks"]
+        }
 
     def has(self, file: CorpusFile) -> bool:
-        """Tells whether this very content was scored and published."""
-        entry = self._entries.get(file.name)
-        return entry is not None and entry["sha256"] == file.sha256
+        """Tells whether all of this very content was scored and published."""
+        entry = self.entries.get(file.name)
+        return (
+            entry is not None and entry["complete"] and entry["sha256"] == file.sha256
+        )
 
     def total(self) -> int:
         """Returns the number of scores that the manifest lists of this version."""
-        return sum(entry["written"] for entry in self._entries.values())
+        return sum(chunk.written for chunk in self._chunks.values())
+
+    def plan(
+        self, files: list[CorpusFile], slice_bytes: int, salvages: bool
+    ) -> tuple[list[Unit], dict[str, str]]:
+        """Divides files into units; those of an unfinished run stay as they are.
+
+        Args:
+          files: that are new.
+          slice_bytes: of a large file, at once.
+          salvages: files that can't be divided are read as far as they can be.
+
+        Returns:
+          The units, newest first, and name -> damage of files that can't be divided.
+        """
+        self.staging.mkdir(parents=True, exist_ok=True, mode=0o700)
+        wanted = {file.name: file for file in files}
+        path = self.staging / _PLAN
+        before = orjson.loads(path.read_bytes()) if path.exists() else []
+        units = [unit for data in before if (unit := unit_of_data(data, wanted))]
+        for unit in units:
+            for piece in unit.slices:
+                wanted.pop(piece.file.name, None)
+        new, damaged = plan_units(wanted.values(), slice_bytes, salvages)
+        units += new
+        artifacts.write_bytes(
+            path, orjson.dumps([unit_to_data(unit) for unit in units])
+        )
+        return sorted(units, key=lambda unit: -unit.modified), damaged
 
     def publish(
         self,
-        config: ScoreConfig,
-        files: list[CorpusFile],
-        summaries: list[SliceSummary],
-    ) -> list[dict[str, Any]]:
-        """Moves the finished chunks of files into place; the manifest comes last.
+        entries: dict[str, dict[str, Any]],
+        chunks: Iterable[PublishedChunk],
+        broken: Iterable[str],
+        **facts: Any,
+    ) -> None:
+        """Puts finished chunks into place; the manifest comes last.
 
-        Returns:
-          The manifest's entries of these files.
+        What was published of these files before and isn't among the chunks is taken
+        out.
 
-        Raises:
-          UserError: a file is wrong as a whole; nothing was published.
-          DataGateError: too many rejects; nothing was published.
-          RuntimeError: rows were lost or doubled, which is a fault of ours.
+        Args:
+          entries: name -> manifest's entry of files that are published now.
+          chunks: staged ones; they may hold rows of files that aren't published.
+          broken: names of files of which nothing is to be published. Scores of an
+            earlier content stay, those of a part of this one don't.
+          **facts: whatever else the manifest says of the version.
         """
-        check_summaries(config, files, summaries)
-        records = self._finished_chunks(files)
-        rows = Counter()
-        for summary in summaries:
-            rows[summary.file] += summary.rows
-        entries = [_entry(f, records[f.name], rows[f.name]) for f in files]
-        if problems := reject_problems(config.rules, entries):
-            raise DataGateError(
-                "The data gate stopped these scores; nothing was published and the "
-                "finished work stays staged for the next run:\n"
-                + "\n".join(f"  - {problem}" for problem in problems)
-            )
-        self._publish_rejects(files, records, summaries)
         self._scores.mkdir(exist_ok=True)
-        for entry in entries:
-            for part in entry["parts"]:
-                # A run that was killed here may have moved it already.
-                if not (self._scores / part).exists():
-                    os.replace(self.staging / part, self._scores / part)
-        self._entries |= {entry["file"]: entry for entry in entries}
-        self._write_manifest()
-        return entries
+        self._rejects.mkdir(parents=True, exist_ok=True, mode=0o700)
+        broken = set(broken)
+        old = self.entries
+        gone = {name for name in broken & old.keys() if not old[name]["complete"]}
+        new = {chunk.name: chunk for chunk in chunks}
+        published = {}
+        for name, chunk in (self._chunks | new).items():
+            out = broken if name in new else gone | entries.keys()
+            kept = self._put(chunk, out) if name in new else self._less(chunk, out)
+            if kept.shares:
+                published[kept.name] = kept
+        self.entries = {
+            name: entry for name, entry in (old | entries).items() if name not in gone
+        }
+        self._chunks = published
+        self._manifest.set_version(
+            self.name,
+            self._format,
+            self.entries.values(),
+            published.values(),
+            settings=self._settings,
+            **facts,
+        )
+        self._manifest.write(self._output)
 
-    def finish(self, **facts: Any) -> None:
-        """Removes what the manifest doesn't list, and completes the run's record."""
-        listed = {part for entry in self._entries.values() for part in entry["parts"]}
-        for path in self._scores.glob("part-*"):
-            if path.name not in listed:  # of a file that has changed
-                path.unlink()
-        self._clear_staging()
-        self._run.finish(self._output, **facts)
+    def finish(self, *, staged: bool) -> None:
+        """Removes what the manifest doesn't list, and staged work unless it stays."""
+        parts = {part_name(name, self._format) for name in self._chunks}
+        rejects = {rejects_name(name) for name in self._chunks}
+        for folder, listed in ((self._scores, parts), (self._rejects, rejects)):
+            for path in folder.glob("*-*"):
+                if path.name not in listed:  # of a file that has changed
+                    path.unlink()
+        if not staged:
+            self.clear_staging()
 
-    def _clear_staging(self) -> None:
-        for staging in self.staging.parent.glob(f"{self.version}-*"):
+    def clear_staging(self) -> None:
+        """Removes all that is staged of this version."""
+        for staging in self.staging.parent.glob(f"{self.name}-*"):
             shutil.rmtree(staging)
         with contextlib.suppress(OSError):  # another version has work in there
             self.staging.parent.rmdir()
 
-    def _clear_up(self) -> None:
-        """Removes what this run brought, and a folder that holds nothing else."""
-        self._clear_staging()
-        if set(os.listdir(self._output)) == {RUN_FILE}:
-            (self._output / RUN_FILE).unlink()
-            self._output.rmdir()
+    def clear_useless(self) -> None:
+        """Removes what is staged if no score is among it."""
+        if not any(record.written for record in read_chunks(self.staging)):
+            self.clear_staging()
 
-    def _finished_chunks(self, files: list[CorpusFile]) -> dict[str, list[ChunkRecord]]:
-        wanted = {(file.name, file.sha256) for file in files}
-        records: dict[str, list[ChunkRecord]] = {file.name: [] for file in files}
-        for record in read_records(self.staging):
-            if (record.chunk.file, record.chunk.sha256) in wanted:
-                records[record.chunk.file].append(record)
-        return records
+    def _less(self, chunk: PublishedChunk, out: set[str]) -> PublishedChunk:
+        """Takes the rows of some files out of a published chunk, if it has such."""
+        if out.isdisjoint(share.file for share in chunk.shares):
+            return chunk
+        return self._put(chunk, out)
 
-    def _publish_rejects(
-        self,
-        files: list[CorpusFile],
-        records: dict[str, list[ChunkRecord]],
-        summaries: list[SliceSummary],
-    ) -> None:
-        offsets = line_offsets(summaries)
-        self._rejects.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for file in files:
-            name = hashlib.sha256(file.name.encode()).hexdigest()[:20]
-            path = self._rejects / f"rejects-{name}.parquet"
-            batches = [
-                from_bytes(rejects_path(self.staging, record.chunk).read_bytes())
-                for record in records[file.name]
-                if record.rejected
-            ]
-            if batches:
-                table = place_rejects(batches, offsets)
-                artifacts.write_bytes(path, parquet_bytes(table), mode=0o600)
-            else:
-                path.unlink(missing_ok=True)
+    def _put(self, chunk: PublishedChunk, out: set[str]) -> PublishedChunk:
+        """Puts a chunk into place, without the rows of some files."""
+        files = {share.file for share in chunk.shares} & out
+        keep = [share.file not in files for share in chunk.shares]
+        kept = tuple(s for s, stays in zip(chunk.shares, keep, strict=True) if stays)
+        name = name_without(chunk.name, files) if files else chunk.name
+        result = PublishedChunk(name, kept)
+        if result.written:
+            part = self._find(self._scores, part_name(chunk.name, self._format))
+            target = self._scores / part_name(name, self._format)
+            if not files:
+                _move(part, target)
+            elif not target.exists():
+                rows = [share.written for share in chunk.shares]
+                sizes = [share.bytes for share in chunk.shares]
+                data = drop_segments(part.read_bytes(), rows, sizes, keep, self._format)
+                artifacts.write_bytes(target, data)
+        if result.rejected:
+            rejects = self._find(self._rejects, rejects_name(chunk.name))
+            target = self._rejects / rejects_name(name)
+            if not files:
+                _move(rejects, target)
+            elif not target.exists():
+                table = pq.read_table(rejects)
+                others = pc.invert(pc.is_in(table["file"], pa.array(sorted(files))))
+                data = parquet_bytes(table.filter(others))
+                artifacts.write_bytes(target, data, mode=0o600)
+        return result
 
-    def _read_manifest(self) -> dict[str, Any]:
-        path = self._output / MANIFEST
-        if not path.exists():
-            return {"format": artifacts.FORMAT, "kind": KIND, "versions": {}}
-        manifest = artifacts.read_json(path)
-        if manifest.get("format") != artifacts.FORMAT or manifest.get("kind") != KIND:
-            raise UserError(
-                f"{path} is no manifest of scores in format {artifacts.FORMAT}. "
-                "Choose another --output."
-            )
-        return manifest
-
-    def _write_manifest(self) -> None:
-        files = [self._entries[name] for name in sorted(self._entries)]
-        self._manifest["versions"][self.version]["files"] = files
-        artifacts.write_json(self._output / MANIFEST, self._manifest)
+    def _find(self, published: Path, name: str) -> Path:
+        """Finds a file of a chunk, which a run that was killed may have moved."""
+        staged = self.staging / name
+        return staged if staged.exists() else published / name
 
 
-def _entry(file: CorpusFile, records: list[ChunkRecord], rows: int) -> dict[str, Any]:
-    rejected = sum((Counter(record.rejected) for record in records), Counter())
-    written = sum(record.written for record in records)
-    excluded = sum(record.excluded for record in records)
-    settled = written + rejected.total() + excluded
-    if not rows == settled == sum(record.rows for record in records):
-        raise RuntimeError(
-            f"{file.name}: {rows} rows were read, {written} scored, {rejected} "
-            f"rejected, {excluded} excluded"
-        )
-    return {
-        "file": file.name,
-        "sha256": file.sha256,
-        "bytes": file.size,
-        "rows": rows,
-        "written": written,
-        "rejected": dict(sorted(rejected.items())),
-        "left_out": {"excluded_id": excluded} if excluded else {},
-        "parts": [record.chunk.part for record in records if record.written],
-    }
+def _move(source: Path, target: Path) -> None:
+    if source != target:
+        os.replace(source, target)

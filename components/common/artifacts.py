@@ -10,7 +10,7 @@ from typing import Any
 
 from reviewbeam.components.common.errors import UserError
 
-FORMAT = 2  # of every manifest
+FORMAT = 3  # of every manifest
 MANIFEST = "manifest.json"
 RUN_FILE = "run.json"  # times, paths, runner: what may differ between equal runs
 

@@ -1,6 +1,6 @@
 """The config of `score`: every key, its unit and its default."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 from pydantic import Field
@@ -9,7 +9,7 @@ from reviewbeam.components.common.corpus_config import CorpusConfig, refuse_name
 from reviewbeam.components.common.inference_config import InferenceConfig
 
 # Names that a score has of its own; no kept column can have them.
-SCORE_COLUMNS = ("id", "language", "label", "score", "probabilities")
+SCORE_COLUMNS = ("id", "language", "label", "score", "margin", "probabilities")
 SCORE_PARTITION = "model_version"
 
 
@@ -23,9 +23,15 @@ class ScoreConfig(CorpusConfig):
     """Configures `score`."""
 
     inference: ScoreInferenceConfig = ScoreInferenceConfig()
+    output_format: Literal["parquet", "jsonl", "csv"] = "parquet"
     # skip: nothing of that file is published, the other files are, exit 1;
     # salvage: its rows before the damage are scored, the damage is one reject
     on_damaged_file: Literal["skip", "salvage", "fail"] = "skip"
+    # From this time of the day on, in the machine's time zone, no chunk is begun.
+    deadline: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | None = None
+    # What a run that is stopped does with its finished chunks: publish them, or keep
+    # them staged for the next run.
+    partial: Literal["commit", "hold"] = "commit"
 
     # Whether the model must be blessed by `evaluate`. auto: demanded of the one that a
     # models folder has in service; of any other, a warning. No score depends on it.

@@ -1,89 +1,184 @@
-"""Chunks of scored reviews: their names, their files, and what stands already."""
+"""Chunks of scored reviews: their names, their files, and what stands already.
+
+A worker writes, in the staging folder of a run:
+
+    part-<chunk>.<format>        scores
+    rejects-<chunk>.parquet      rejects
+    chunk-<chunk>.json           ChunkRecord: the chunk is finished
+    unit-<unit>.json             UnitRecord: the unit was read to its end
+"""
 
 import dataclasses
 import hashlib
+import itertools
 import json
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pyarrow as pa
 
-from reviewbeam.components.common.artifacts import read_json, write_bytes, write_json
-from reviewbeam.components.common.columns import KEEP_PREFIX, parquet_bytes
-from reviewbeam.components.common.score_config import SCORE_COLUMNS
+from reviewbeam.components.common.artifacts import write_bytes
+
+CHUNKS, UNITS = "chunk-*.json", "unit-*.json"
 
 
 @dataclasses.dataclass(frozen=True)
-class Chunk:
-    """Consecutive rows of one slice of a file: inferred and written together."""
+class Segment:
+    """Consecutive rows of one slice of a file, in a chunk."""
 
     file: str  # name of the file in its corpus
     sha256: str  # of the file's content
     slice: int
-    first_row: int  # within the slice, 1-based
-
-    @property
-    def name(self) -> str:
-        """Follows from the content alone, so that a rerun finds the same chunk."""
-        identity = json.dumps(dataclasses.astuple(self)).encode()
-        return hashlib.sha256(identity).hexdigest()[:20]
-
-    @property
-    def part(self) -> str:
-        """Name of its Parquet file."""
-        return f"part-{self.name}.parquet"
+    first_row: int  # line of the file, 1-based
+    rows: int
+    written: int = 0
+    rejected: dict[str, int] = dataclasses.field(default_factory=dict)
+    excluded: int = 0  # rows with an id that is to be left out
+    bytes: int = 0  # of its rows in a part that is text
 
 
 @dataclasses.dataclass(frozen=True)
 class ChunkRecord:
     """What a worker tells of a finished chunk, in a file beside its part."""
 
-    chunk: Chunk
-    rows: int
-    written: int
-    rejected: dict[str, int]
-    excluded: int  # rows with an id that is to be left out
+    name: str
+    unit: str  # name of the unit that it is of
+    segments: tuple[Segment, ...]
+    # Counted over the chunk, to be added up.
+    inference: dict[str, int]  # calls, tokens, padded_tokens, halved
+    statistics: dict[str, Any]  # of the texts and the predictions
+
+    @property
+    def written(self) -> int:
+        """Rows of its part."""
+        return sum(segment.written for segment in self.segments)
+
+    @property
+    def rejected(self) -> int:
+        """Rows of its rejects."""
+        return sum(sum(s.rejected.values()) for s in self.segments)
+
+    @property
+    def rows(self) -> int:
+        """Rows that were read."""
+        return sum(segment.rows for segment in self.segments)
 
 
-def rejects_path(directory: Path, chunk: Chunk) -> Path:
-    """Where a chunk's rejects are staged."""
-    return directory / f"{chunk.name}.rejects.arrow"
+@dataclasses.dataclass(frozen=True)
+class UnitRecord:
+    """What a worker tells of a unit that it has read to the end."""
+
+    name: str
+    chunks: tuple[str, ...]  # their names
+    summaries: list[dict[str, Any]]  # of the slices
 
 
-def is_staged(directory: str, chunk: Chunk) -> bool:
-    """Tells whether a chunk was finished, in this run or one before."""
-    return _record_path(Path(directory), chunk).exists()
+def segments_of(chunk: pa.RecordBatch, hashes: dict[str, str]) -> tuple[Segment, ...]:
+    """Divides a chunk by file and slice.
+
+    Args:
+      chunk: rows as they were read.
+      hashes: name of a file -> SHA-256 of its content.
+    """
+    files = chunk.column("file").to_pylist()
+    slices = chunk.column("slice").to_pylist()
+    rows = chunk.column("row")
+    segments, start = [], 0
+    for (file, piece), group in itertools.groupby(zip(files, slices, strict=True)):
+        count = sum(1 for _ in group)
+        first = rows[start].as_py()
+        segments.append(Segment(file, hashes[file], piece, first, count))
+        start += count
+    return tuple(segments)
 
 
-def write_part(
-    directory: str, record: ChunkRecord, scored: pa.RecordBatch, rejects: bytes
-) -> None:
-    """Writes a chunk's scores and rejects, then the record that it is finished."""
-    folder = Path(directory)
-    if record.rejected:
-        write_bytes(rejects_path(folder, record.chunk), rejects, mode=0o600)
-    if record.written:
-        write_bytes(folder / record.chunk.part, parquet_bytes(_published(scored)))
-    data = dataclasses.asdict(record)
-    write_json(_record_path(folder, record.chunk), data)
+def chunk_name(unit: str, segments: tuple[Segment, ...]) -> str:
+    """Follows from the files' names and contents, so that a rerun finds the same."""
+    places = [(s.file, s.sha256, s.slice, s.first_row, s.rows) for s in segments]
+    return _hash([unit, places])
 
 
-def read_records(directory: Path) -> list[ChunkRecord]:
-    """Reads the records of all finished chunks, ordered by place."""
-    records = [_record(read_json(path)) for path in directory.glob("chunk-*.json")]
-    return sorted(records, key=lambda record: dataclasses.astuple(record.chunk))
+def name_without(name: str, files: set[str]) -> str:
+    """The name of a chunk's part when the rows of some files are taken out of it."""
+    return _hash([name, sorted(files)])
 
 
-def _published(scored: pa.RecordBatch) -> pa.Table:
-    kept = [name for name in scored.schema.names if name.startswith(KEEP_PREFIX)]
-    columns = {name: scored.column(name) for name in SCORE_COLUMNS}
-    columns |= {name.removeprefix(KEEP_PREFIX): scored.column(name) for name in kept}
-    return pa.table(columns)
+def _hash(data: list) -> str:
+    return hashlib.sha256(json.dumps(data).encode()).hexdigest()[:20]
 
 
-def _record_path(directory: Path, chunk: Chunk) -> Path:
-    return directory / f"chunk-{chunk.name}.json"
+def part_name(chunk: str, format: str) -> str:
+    """Name of a chunk's scores."""
+    return f"part-{chunk}.{format}"
 
 
-def _record(data: dict[str, Any]) -> ChunkRecord:
-    return ChunkRecord(**(data | {"chunk": Chunk(**data["chunk"])}))
+def rejects_name(chunk: str) -> str:
+    """Name of a chunk's rejects."""
+    return f"rejects-{chunk}.parquet"
+
+
+def counted(
+    segments: tuple[Segment, ...], reviews: pa.RecordBatch, rejects: pa.RecordBatch
+) -> tuple[Segment, ...]:
+    """Adds to segments how many of their rows became what; the rest is excluded.
+
+    Args:
+      segments: of a chunk.
+      reviews: its rows that have a score, with the columns of their origin.
+      rejects: the others, under `columns.REJECTS`.
+    """
+    places = {(s.file, s.slice): i for i, s in enumerate(segments)}
+    written = Counter(_places(reviews, places))
+    rejected = [Counter() for _ in segments]
+    rules = rejects.column("rule").to_pylist()
+    for place, rule in zip(_places(rejects, places), rules, strict=True):
+        rejected[place][rule] += 1
+    return tuple(
+        dataclasses.replace(
+            segment,
+            written=written[i],
+            rejected=dict(sorted(rejected[i].items())),
+            excluded=segment.rows - written[i] - rejected[i].total(),
+        )
+        for i, segment in enumerate(segments)
+    )
+
+
+def _places(rows: pa.RecordBatch, places: dict[tuple[str, int], int]) -> list[int]:
+    origins = (rows.column(name).to_pylist() for name in ("file", "slice"))
+    return [places[origin] for origin in zip(*origins, strict=True)]
+
+
+def write_record(directory: Path, record: ChunkRecord | UnitRecord) -> None:
+    """Says that a chunk or unit is finished; to be called last."""
+    kind = "chunk" if isinstance(record, ChunkRecord) else "unit"
+    data = orjson.dumps(dataclasses.asdict(record))
+    write_bytes(record_path(directory, kind, record.name), data)
+
+
+def record_path(directory: Path, kind: str, name: str) -> Path:
+    """Where a finished `chunk` or `unit` is told of."""
+    return directory / f"{kind}-{name}.json"
+
+
+def read_chunks(directory: Path) -> Iterator[ChunkRecord]:
+    """Reads the records of all finished chunks, in order of names."""
+    for path in sorted(directory.glob(CHUNKS)):
+        data = orjson.loads(path.read_bytes())
+        segments = tuple(Segment(**segment) for segment in data.pop("segments"))
+        yield ChunkRecord(segments=segments, **data)
+
+
+def read_units(directory: Path) -> dict[str, UnitRecord]:
+    """Reads the records of all units that were read to the end, by name."""
+    records = map(read_unit, directory.glob(UNITS))
+    return {record.name: record for record in records}
+
+
+def read_unit(path: Path) -> UnitRecord:
+    """Reads the record of a unit."""
+    data = orjson.loads(path.read_bytes())
+    return UnitRecord(data["name"], tuple(data["chunks"]), data["summaries"])

@@ -46,7 +46,7 @@ def resolve_inference(
 ) -> ResolvedInference:
     """Chooses what the config leaves open, by measuring it on this machine.
 
-    Nothing is measured where engine, budget and threads are given. Else the installed
+    Nothing is measured where engine and budget are given. Else the installed
     exact engines are timed over one mix of lengths, in a process of its own: neither
     a crash nor the memory and threads of an engine stay in this one, which may have
     workers to fork. Where a GPU is visible, the engine is TensorFlow.
@@ -69,9 +69,8 @@ def resolve_inference(
         _, manifest = quantized.open_quantized(model.path, model.core_fingerprint)
         quantized.check_agreement(manifest, config.min_agreement, model.path)
         identity = quantized.files_fingerprint(manifest)
-    given = (config.batch_tokens, config.threads)
     speed = None
-    if len(engines) == 1 and config.engine != "auto" and None not in given:
+    if config.engine != "auto" and config.batch_tokens is not None:
         engine, budget = engines[0], config.batch_tokens
     else:
         on_gpu = bool(gpus) and engines == [TENSORFLOW]

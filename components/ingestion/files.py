@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import BeamIOError
+from apache_beam.io.filesystem import BeamIOError, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
 from reviewbeam.components.common.corpus_config import CorpusConfig
@@ -42,7 +42,7 @@ class CorpusFile:
     compression: str  # none, gzip, bz2 or zstd
     size: int  # bytes
     sha256: str  # of its content
-    modified: float = 0.0  # seconds since 1970, when it was found
+    modified: float = 0.0  # seconds since 1970, when it was listed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,28 +52,59 @@ class FileSlice:
     file: CorpusFile
     index: int  # among the slices of the file
     start: int  # byte of plain JSON Lines, or row group; 0 for what isn't split
-    stop: int  # behind the last one
+    stop: int  # behind the last one; -1: the end
+    first_line: int = 0  # lines or records of the file before it, where they are known
+
+
+@dataclasses.dataclass(frozen=True)
+class ListedFile:
+    """A file that a glob matches, as the file system lists it; not yet opened."""
+
+    path: str  # as Beam opens it
+    name: str  # as in `CorpusFile`
+    size: int  # bytes
+    modified: float  # seconds since 1970
 
 
 def find_files(config: CorpusConfig) -> list[CorpusFile]:
     """Expands the globs into files, checked by their first bytes, sorted by name.
 
     Raises:
-      UserError: no glob was given, one matches nothing, a format is unknown, or
-        a file is not what its name says.
+      UserError: no glob was given, one matches nothing, a format is unknown, a file
+        can't be read, or is not what its name says.
+    """
+
+    def inspect(listed: ListedFile) -> CorpusFile:
+        try:
+            return inspect_file(listed, config)
+        except DamagedFileError as error:
+            raise UserError(f"{listed.path} can't be used: {error}.") from None
+
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(inspect, list_files(config)))
+
+
+def list_files(config: CorpusConfig) -> list[ListedFile]:
+    """Expands the globs, sorted by name; opens nothing.
+
+    Raises:
+      UserError: no glob was given, or one matches nothing.
     """
     if not config.input:
         raise UserError(
             "No input was given. Add --input 'GLOB', or input: in the config."
         )
-    paths: dict[str, str] = {}  # path -> name
-    for glob in map(_absolute, config.input):
-        for path in _match(glob):
-            paths.setdefault(path, _name_below(glob, path))
-    if len(set(paths.values())) < len(paths):  # equal names under two globs
-        paths = {path: path for path in paths}
-    with ThreadPoolExecutor(8) as pool:
-        files = list(pool.map(lambda item: _inspect(*item, config), paths.items()))
+    found: dict[str, ListedFile] = {}  # by path
+    for glob in map(absolute_glob, config.input):
+        for item in _match(glob):
+            name = _name_below(glob, item.path)
+            listed = ListedFile(
+                item.path, name, item.size_in_bytes, item.last_updated_in_seconds
+            )
+            found.setdefault(item.path, listed)
+    files = list(found.values())
+    if len({file.name for file in files}) < len(files):  # equal names under two globs
+        files = [dataclasses.replace(file, name=file.path) for file in files]
     return sorted(files, key=lambda file: file.name)
 
 
@@ -129,21 +160,20 @@ def _metadata(path: str):
     return FileSystems.get_filesystem(path).metadata(path)
 
 
-def _match(glob: str) -> list[str]:
+def _match(glob: str) -> list[FileMetadata]:
     try:
         found = FileSystems.match([glob])[0].metadata_list
     except (BeamIOError, ValueError) as error:
         raise UserError(f"The input {glob!r} can't be listed: {error}") from None
-    paths = sorted(item.path for item in found)
-    if not paths:
+    if not found:
         raise UserError(
             f"The input {glob!r} matches no file. Check the path, and put a glob in "
             "quotes so that the shell leaves it alone."
         )
-    return paths
+    return sorted(found, key=lambda item: item.path)
 
 
-def _absolute(glob: str) -> str:
+def absolute_glob(glob: str) -> str:
     """A local glob from the root, so that a file has one path however it is named."""
     return glob if "://" in glob else os.path.abspath(glob)
 
@@ -157,7 +187,52 @@ def _name_below(glob: str, path: str) -> str:
     return path[len(folder) :].lstrip("/") if path.startswith(folder) else path
 
 
-def _inspect(path: str, name: str, config: CorpusConfig) -> CorpusFile:
+def inspect_file(
+    listed: ListedFile, config: CorpusConfig, sha256: str | None = None
+) -> CorpusFile:
+    """Tells a file's format and hashes its content.
+
+    Args:
+      listed: the file.
+      config: says the format where names don't.
+      sha256: of the content, where it is known: the file isn't opened then.
+
+    Raises:
+      UserError: its format is unknown, or it is not what its name says.
+      DamagedFileError: it can't be read, or is empty where its format can't be.
+    """
+    path = listed.path
+    file_format, compression = _format_of_name(path, config)
+    if sha256 is not None:
+        return CorpusFile(
+            path, listed.name, file_format, compression,
+            listed.size, sha256, listed.modified,
+        )  # fmt: skip
+    if FileSystems.get_scheme(path) is None and not os.path.isfile(path):
+        kind = "a directory" if os.path.isdir(path) else "no regular file"
+        if os.path.lexists(path):
+            raise UserError(f"{path} can't be read: it is {kind}.")
+    digest, size, head = hashlib.sha256(), 0, b""
+    try:
+        with open_binary(path) as source:
+            while block := source.read(_HASH_BLOCK):
+                digest.update(block)
+                size += len(block)
+                head = head or block[:4096]
+    except (OSError, BeamIOError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DamagedFileError(f"it can't be read: {reason}") from None
+    if not size and (file_format == "parquet" or compression != "none"):
+        raise DamagedFileError("it is empty")
+    check_magic(path, head, file_format, compression)
+    return CorpusFile(
+        path, listed.name, file_format, compression,
+        size, digest.hexdigest(), listed.modified,
+    )  # fmt: skip
+
+
+def _format_of_name(path: str, config: CorpusConfig) -> tuple[str, str]:
+    """Returns format and compression."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -176,20 +251,4 @@ def _inspect(path: str, name: str, config: CorpusConfig) -> CorpusFile:
         raise UserError(
             f"{path}: Parquet is compressed within. Decompress the file first."
         )
-    if FileSystems.get_scheme(path) is None and not os.path.isfile(path):
-        kind = "a directory" if os.path.isdir(path) else "no regular file"
-        raise UserError(f"{path} can't be read: it is {kind}.")
-    digest, size, head = hashlib.sha256(), 0, b""
-    try:
-        modified = _metadata(path).last_updated_in_seconds
-        with open_binary(path) as source:
-            while block := source.read(_HASH_BLOCK):
-                digest.update(block)
-                size += len(block)
-                head = head or block[:4096]
-    except (OSError, BeamIOError) as error:
-        raise UserError(f"{path} can't be read: {error}") from None
-    check_magic(path, head, file_format, compression)
-    return CorpusFile(
-        path, name, file_format, compression, size, digest.hexdigest(), modified
-    )
+    return file_format, compression

@@ -106,8 +106,9 @@ class SliceReader:
         piece, file, rules = self._piece, self._piece.file, self._config.rules
         if file.format == "parquet":
             parquet = pq.ParquetFile(source)
+            stop = piece.stop if piece.stop >= 0 else parquet.num_row_groups
             for records in parquet_records(
-                parquet, piece.start, piece.stop, self._mapper.wanted
+                parquet, piece.start, stop, self._mapper.wanted
             ):
                 self.summary.lines = records.numbers[-1]
                 yield records

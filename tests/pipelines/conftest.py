@@ -13,6 +13,7 @@ SAMPLE = Path(__file__).parents[1] / "testdata" / "sample"
 def configs(tiny_encoder):
     """Plain config data of each job, for a tiny encoder; copy before a change."""
     columns = {"text": "text", "id": "id", "language": "language"}
+    inference = {"engine": "tensorflow", "batch_tokens": 4096}  # not to be measured
     return {
         "prepare": {
             "encoder": str(tiny_encoder),
@@ -28,8 +29,11 @@ def configs(tiny_encoder):
             "encoder": str(tiny_encoder),
             "training": {"epochs": 1, "batch_tokens": 4096, "learning_rate": 0.01},
         },
-        "evaluate": {},
-        "score": {"columns": columns | {"keep": ["product"]}},
+        "evaluate": {"inference": inference},
+        "score": {
+            "columns": columns | {"keep": ["product"]},
+            "inference": inference,
+        },
     }
 
 

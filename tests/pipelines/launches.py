@@ -4,6 +4,7 @@ They are forked from a server that has imported everything, so that a run costs 
 its work costs.
 """
 
+import contextlib
 import ctypes
 import hashlib
 import json
@@ -23,7 +24,11 @@ from tests.testdata.make_tiny_encoder import SENTENCES
 UNTOLD = ("run.json", "statistics.tfrecord")  # may differ between equal runs
 _JOBS = multiprocessing.get_context("forkserver")
 _JOBS.set_forkserver_preload(
-    ["reviewbeam.pipelines.prepare", "reviewbeam.components.trainer.train"]
+    [
+        "reviewbeam.pipelines.prepare",
+        "reviewbeam.pipelines.score",
+        "reviewbeam.components.trainer.train",
+    ]
 )
 _CLONE_NEWNS, _MS_RDONLY, _MS_REMOUNT, _MS_PRIVATE = 0x20000, 1, 32, 1 << 18 | 1 << 14
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -65,7 +70,8 @@ class Launch:
         while not (now := happened()) and self._process.is_alive():
             time.sleep(0.001)
         if self._process.is_alive():
-            os.killpg(self._process.pid, how)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.killpg(self._process.pid, how)
         return now
 
     def end(self):

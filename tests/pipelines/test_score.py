@@ -15,10 +15,9 @@ import pytest
 import tensorflow as tf
 
 from reviewbeam.components.common.model_directory import open_model
-from reviewbeam.components.inference import parts
-from reviewbeam.components.inference.handler import SavedModelHandler
+from reviewbeam.components.inference.handler import ClassifierHandler
 from reviewbeam.components.tokenization.tokenizer import Tokenizer
-from reviewbeam.pipelines import score as score_job
+from reviewbeam.pipelines import score_graph
 from reviewbeam.pipelines.predict import predict
 from tests.pipelines.conftest import SAMPLE
 from tests.pipelines.test_prepare import _examples
@@ -139,14 +138,14 @@ def test_prepare_score_and_predict_give_the_same_token_ids(
     run_score, dataset, model, monkeypatch
 ):
     seen = []
-    infer = SavedModelHandler._infer
+    infer = ClassifierHandler._infer
 
     def listens(self, chunk, loaded):
         ids = chunk.column("id").to_pylist()
         seen.append(dict(zip(ids, chunk.column("token_ids").to_pylist(), strict=True)))
         return infer(self, chunk, loaded)
 
-    monkeypatch.setattr(SavedModelHandler, "_infer", listens)
+    monkeypatch.setattr(ClassifierHandler, "_infer", listens)
     prepared = {}
     for split in ("train", "validation", "test"):
         for example in _examples(dataset, split):
@@ -184,7 +183,7 @@ def test_only_new_and_changed_files_are_scored(run_score, arrivals, tmp_path):
     expected = [r["id"] for r in arrivals[:30] + arrivals[40:]]
     assert sorted(ids) == sorted(expected)
     parts_on_disk = {p.name for p in tmp_path.glob("scores/model_version=*/*")}
-    listed = [p for e in _manifest(tmp_path / "scores")["files"] for p in e["parts"]]
+    listed = [chunk["part"] for chunk in _manifest(tmp_path / "scores")["chunks"]]
     assert sorted(parts_on_disk) == sorted(listed)
 
 
@@ -220,29 +219,29 @@ def test_a_damaged_file_is_left_out_and_named(run_score, arrivals, tmp_path):
 def test_a_rerun_takes_over_what_was_staged(run_score, tmp_path, monkeypatch):
     """A run that dies has lost nothing of the chunks that it had finished."""
     written = []
-    real = parts.write_part
+    real = score_graph.write_record
 
-    def dies_at_the_fourth(directory, record, *rest):
+    def dies_at_the_fourth(directory, record):
         if len(written) == 3:
             raise OSError("the machine went away")
-        written.append(record.chunk)
-        real(directory, record, *rest)
+        written.append(record.name)
+        real(directory, record)
 
     settings = {"inference": {"chunk_rows": 10, "batch_tokens": 4096}}
-    monkeypatch.setattr(score_job, "write_part", dies_at_the_fourth)
+    monkeypatch.setattr(score_graph, "write_record", dies_at_the_fourth)
     code, _, err = run_score(SAMPLE / "new_arrivals.jsonl", **settings)
     assert code == 1 and "the machine went away" in err
     assert not list(tmp_path.glob("scores/model_version=*"))
 
     again = []
 
-    def counts(directory, record, *rest):
-        again.append(record.chunk)
-        real(directory, record, *rest)
+    def counts(directory, record):
+        again.append(record.name)
+        real(directory, record)
 
-    monkeypatch.setattr(score_job, "write_part", counts)
+    monkeypatch.setattr(score_graph, "write_record", counts)
     assert run_score(SAMPLE / "new_arrivals.jsonl", **settings)[0] == 0
-    assert len(again) == 7 and not set(again) & set(written)
+    assert len(again) == 7 + 1 and not set(again) & set(written)  # and the unit
     assert len(pd.read_parquet(tmp_path / "scores")) == 100
 
 
@@ -276,7 +275,8 @@ def test_a_kill_while_publishing_is_made_good(run_score, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", dies_at_the_fourth)
     assert run_score(SAMPLE / "new_arrivals.jsonl", **settings)[0] == 1
-    assert not (tmp_path / "scores" / "_manifest.json").exists()
+    manifest = json.loads((tmp_path / "scores" / "_manifest.json").read_text())
+    assert manifest["versions"] == {}
     monkeypatch.undo()
     assert run_score(SAMPLE / "new_arrivals.jsonl", **settings)[0] == 0
     assert len(pd.read_parquet(tmp_path / "scores")) == 100
@@ -308,13 +308,15 @@ def test_a_gate_that_is_opened_takes_over_the_staged_work(
     assert run_score(SAMPLE / "broken.jsonl", rules=rules)[0] == 3
     staged = [p.name for p in tmp_path.glob("scores/_staged/*/part-*")]
     assert staged
-    modes = {p.stat().st_mode & 0o77 for p in tmp_path.glob("scores/_staged/*/*.arrow")}
+    modes = {
+        p.stat().st_mode & 0o77 for p in tmp_path.glob("scores/_staged/*/rejects-*")
+    }
     assert modes == {0}
 
     def never(*arguments):
         raise AssertionError("nothing was left to infer")
 
-    monkeypatch.setattr(SavedModelHandler, "_infer", never)
+    monkeypatch.setattr(ClassifierHandler, "_infer", never)
     assert run_score(SAMPLE / "broken.jsonl", rules={"max_reject_fraction": 1})[0] == 0
     published = [p.name for p in tmp_path.glob("scores/model_version=*/*")]
     assert published == staged

@@ -200,7 +200,7 @@ def test_an_unknown_ending(tmp_path, name):
     [
         ("a.jsonl.gz", LINE, "is no gzip file"),
         ("a.jsonl.zst", gzip.compress(LINE), "is no zstd file"),
-        ("a.jsonl.bz2", b"", "is no bz2 file"),
+        ("a.jsonl.bz2", b"", "can.t be used: it is empty"),
         ("a.jsonl", gzip.compress(LINE), "is a gzip file, .* says plain jsonl"),
         ("a.parquet", LINE, "is no parquet file"),
         ("a.csv", b"PAR1....PAR1", "is a parquet file, .* says plain csv"),

@@ -1,0 +1,70 @@
+"""Divides a large file that can't be sliced, by reading it once into chunk files."""
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from reviewbeam.components.common.artifacts import write_bytes
+from reviewbeam.components.common.columns import from_bytes, to_bytes
+from reviewbeam.components.common.corpus_config import CorpusConfig
+from reviewbeam.components.ingestion.read import SliceSummary
+from reviewbeam.components.ingestion.units import Unit, UnitReader
+
+
+@dataclasses.dataclass(frozen=True)
+class SpooledChunk:
+    """Rows of a large file that lie in a file of their own."""
+
+    unit: str  # name of the unit that it is of
+    path: str
+
+    @classmethod
+    def of(cls, directory: Path, unit: Unit, index: int) -> "SpooledChunk":
+        """Names the file of a unit's chunk."""
+        return cls(unit.name, os.fspath(directory / f"{index:06d}.arrow"))
+
+    def chunks(self) -> Iterator[pa.RecordBatch]:
+        """Yields the chunk, as `UnitReader.chunks` does."""
+        yield self.read()
+
+    def read(self) -> pa.RecordBatch:
+        """Returns the rows."""
+        return from_bytes(Path(self.path).read_bytes())
+
+    def remove(self) -> None:
+        """Frees the room; the chunk is finished."""
+        Path(self.path).unlink(missing_ok=True)
+
+
+def spool(
+    unit: Unit,
+    config: CorpusConfig,
+    chunk_rows: int,
+    directory: Path,
+) -> tuple[list[SpooledChunk], list[SliceSummary]]:
+    """Writes the chunks of a unit.
+
+    Of a damaged file nothing stays, unless its rows are salvaged.
+
+    Args:
+      unit: a large file.
+      config: which columns hold what.
+      chunk_rows: of a chunk.
+      directory: for the chunks; emptied first.
+    """
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True, mode=0o700)
+    reader = UnitReader(unit, config, chunk_rows)
+    chunks = []
+    for index, chunk in enumerate(reader.chunks()):
+        chunks.append(SpooledChunk.of(directory, unit, index))
+        write_bytes(Path(chunks[-1].path), to_bytes(chunk), mode=0o600)
+    damaged = any(summary.damaged is not None for summary in reader.summaries)
+    if damaged and config.on_damaged_file != "salvage":
+        shutil.rmtree(directory)
+        return [], reader.summaries
+    return chunks, reader.summaries

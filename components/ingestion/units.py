@@ -1,0 +1,234 @@
+"""Units of work: slices of large files, and packs of small ones.
+
+What a unit holds follows from names and contents alone, never from the workers.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from reviewbeam.components.common.columns import with_columns
+from reviewbeam.components.common.corpus_config import CorpusConfig
+from reviewbeam.components.common.filesystems import open_binary
+from reviewbeam.components.ingestion.files import CorpusFile, FileSlice, slice_file
+from reviewbeam.components.ingestion.lines import BLOCK_BYTES, DamagedFileError
+from reviewbeam.components.ingestion.read import (
+    SliceReader,
+    SliceSummary,
+    regular_batches,
+)
+from reviewbeam.components.ingestion.records import AT_ONCE
+
+_PACKED_SLICES = 2  # of a slice's bytes: how much a pack of small files holds
+_EXPANSION = 4  # what compressed bytes, or those of Parquet, are thought to become
+_CHUNK_BYTES = 256 * 2**20  # of a chunk with the one merged into it
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """What one worker reads: a slice of a large file, or some small files whole."""
+
+    slices: tuple[FileSlice, ...]
+    spool: bool = False  # a large file that can't be sliced: to be divided by reading
+
+    @property
+    def name(self) -> str:
+        """Follows from names and contents, so that a rerun finds the same unit."""
+        places = [
+            (p.file.name, p.file.sha256, p.index, p.start, p.stop) for p in self.slices
+        ]
+        return hashlib.sha256(json.dumps(places).encode()).hexdigest()[:20]
+
+    @property
+    def bytes(self) -> int:
+        """As they lie in the files, roughly."""
+        if len(self.slices) == 1 and self.slices[0].file.format != "parquet":
+            return self.slices[0].stop - self.slices[0].start
+        return sum(p.file.size for p in self.slices)
+
+    @property
+    def modified(self) -> float:
+        """When the newest of its files was changed; seconds since 1970."""
+        return max(p.file.modified for p in self.slices)
+
+
+def plan_units(
+    files: Iterable[CorpusFile], slice_bytes: int, salvages: bool
+) -> tuple[list[Unit], dict[str, str]]:
+    """Divides and packs files.
+
+    Args:
+      files: in order of names.
+      slice_bytes: of a large file, at once.
+      salvages: a file that can't be divided is a unit, which its reader gets what it
+        can from.
+
+    Returns:
+      The units in order of names, and name -> damage of files that can't be divided.
+    """
+    units, damaged = [], {}
+    pack: list[FileSlice] = []
+    filled = 0
+    for file in files:
+        size = file.size
+        if file.format == "parquet" or file.compression != "none":
+            size *= _EXPANSION
+        if size <= slice_bytes:
+            if pack and filled + size > _PACKED_SLICES * slice_bytes:
+                units.append(Unit(tuple(pack)))
+                pack, filled = [], 0
+            pack.append(FileSlice(file, 0, 0, _stop(file)))
+            filled += size
+        elif file.format == "parquet" or _is_plain_jsonl(file):
+            try:
+                slices = _with_first_lines(file, slice_file(file, slice_bytes))
+                units.extend(Unit((piece,)) for piece in slices)
+            except (DamagedFileError, OSError) as error:
+                if salvages:
+                    units.append(Unit((FileSlice(file, 0, 0, -1),)))
+                else:
+                    damaged[file.name] = str(error)
+        else:
+            units.append(Unit((FileSlice(file, 0, 0, file.size),), spool=True))
+    if pack:
+        units.append(Unit(tuple(pack)))
+    return units, damaged
+
+
+def _stop(file: CorpusFile) -> int:
+    # How many row groups a small file of Parquet has is seen when it is read.
+    return -1 if file.format == "parquet" else file.size
+
+
+def _is_plain_jsonl(file: CorpusFile) -> bool:
+    return file.format == "jsonl" and file.compression == "none"
+
+
+def _with_first_lines(file: CorpusFile, slices: list[FileSlice]) -> list[FileSlice]:
+    """Counts what is before each slice, so that rejects can say their line."""
+    if len(slices) == 1:
+        return slices
+    before, counted = 0, []
+    with open_binary(file.path) as source:
+        groups = pq.ParquetFile(source).metadata if file.format == "parquet" else None
+        for piece in slices:
+            counted.append(dataclasses.replace(piece, first_line=before))
+            if groups is not None:
+                rows = (
+                    groups.row_group(i).num_rows for i in range(piece.start, piece.stop)
+                )
+                before += sum(rows)
+            else:
+                # A line belongs to the slice that it begins in: counted is what
+                # begins before the next slice, behind a line feed that is before it.
+                before += _line_feeds(source, piece.stop - piece.start, piece.start)
+    return counted
+
+
+def _line_feeds(source, length: int, start: int) -> int:
+    """Counts the lines that begin in `length` bytes from `start` on."""
+    source.seek(max(start - 1, 0))
+    left = length if start else length - 1
+    count = 0 if start else 1
+    while left > 0 and (block := source.read(min(left, BLOCK_BYTES))):
+        count += block.count(b"\n")
+        left -= len(block)
+    return count
+
+
+class UnitReader:
+    """Reads a unit into chunks; the summaries are complete when all were taken."""
+
+    def __init__(self, unit: Unit, config: CorpusConfig, chunk_rows: int):
+        """Opens nothing yet.
+
+        Args:
+          unit: what to read.
+          config: which columns hold what, and what becomes of damaged files.
+          chunk_rows: of a chunk; the last one of a unit has half of it to one and a
+            half, if there are that many.
+        """
+        self.summaries: list[SliceSummary] = []
+        self._unit = unit
+        self._config = config
+        self._rows = chunk_rows
+
+    def chunks(self) -> Iterator[pa.RecordBatch]:
+        """Yields chunks of consecutive rows; they go over the ends of files.
+
+        The column `row` counts from the start of the file. Of a damaged file that was
+        packed no row is given, unless such are salvaged; of other files those before
+        the damage.
+        """
+        whole = len(self._unit.slices) > 1 or self._unit.slices[0].file.size <= (
+            self._config.slice_bytes
+        )
+        batches = (
+            batch
+            for piece in self._unit.slices
+            for batch in (self._whole(piece) if whole else self._batches(piece))
+        )
+        yield from _merge_last(regular_batches(batches, self._rows), self._rows)
+
+    def _whole(self, piece: FileSlice) -> list[pa.RecordBatch]:
+        batches = list(self._batches(piece))
+        damaged = self.summaries[-1].damaged is not None
+        return [] if damaged and self._config.on_damaged_file != "salvage" else batches
+
+    def _batches(self, piece: FileSlice) -> Iterator[pa.RecordBatch]:
+        reader = SliceReader(piece, self._config, AT_ONCE)
+        self.summaries.append(reader.summary)
+        for batch in reader.batches():
+            if piece.first_line:
+                rows = pc.add(batch.column("row"), piece.first_line)
+                batch = with_columns(batch, row=rows)
+            yield batch
+
+
+def _merge_last(
+    batches: Iterable[pa.RecordBatch], rows: int
+) -> Iterator[pa.RecordBatch]:
+    """Adds a batch of less than half the rows to the one before."""
+    held = None
+    for batch in batches:
+        if held is not None:
+            small = 2 * batch.num_rows < rows
+            if small and held.nbytes + batch.nbytes <= _CHUNK_BYTES:
+                table = pa.Table.from_batches([held, batch]).combine_chunks()
+                (held,) = table.to_batches()
+                continue
+            yield held
+        held = batch
+    if held is not None:
+        yield held
+
+
+def unit_to_data(unit: Unit) -> list[Any]:
+    """Returns what tells a unit of known files: `unit_of_data` makes it again."""
+    return [
+        [p.file.name, p.file.sha256, p.index, p.start, p.stop, p.first_line]
+        for p in unit.slices
+    ] + [unit.spool]
+
+
+def unit_of_data(data: list[Any], files: dict[str, CorpusFile]) -> Unit | None:
+    """Returns a unit, or None where one of its files is not what it was.
+
+    Args:
+      data: of `unit_to_data`.
+      files: name -> file.
+    """
+    *places, spool = data
+    slices = []
+    for name, sha256, index, start, stop, first_line in places:
+        file = files.get(name)
+        if file is None or file.sha256 != sha256:
+            return None
+        slices.append(FileSlice(file, index, start, stop, first_line))
+    return Unit(tuple(slices), spool)

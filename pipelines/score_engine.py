@@ -1,0 +1,47 @@
+"""The engine of an output of `score`: chosen once, and kept in its manifest."""
+
+import dataclasses
+from pathlib import Path
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from reviewbeam.components.common.artifacts import fingerprint
+from reviewbeam.components.common.model_directory import ModelDirectory
+from reviewbeam.components.common.score_config import ScoreConfig
+from reviewbeam.components.inference.resolve import ResolvedInference, resolve_inference
+from reviewbeam.pipelines.options import processes
+from reviewbeam.pipelines.scores_manifest import Manifest
+
+
+def resolve_for_output(
+    config: ScoreConfig,
+    model: ModelDirectory,
+    manifest: Manifest,
+    output: Path | None,
+    options: PipelineOptions,
+) -> ResolvedInference:
+    """Chooses engine, budget and threads, or takes what the output was begun with.
+
+    They decide on the last digits of a score, so that a later run, and one that goes
+    on after a kill, must have the same.
+
+    Args:
+      config: of the job.
+      model: that is to be run.
+      manifest: of the output; the choice is written into it at once.
+      output: the folder, locked; None: nothing is written.
+      options: Beam's: how many processes share the machine.
+    """
+    asked = config.inference.model_dump(
+        mode="json", exclude={"chunk_rows", "max_faults", "min_agreement"}
+    )
+    key = fingerprint([model.core_fingerprint, asked])[:16]
+    if known := manifest.data["inference"].get(key):
+        return ResolvedInference(**known)
+    resolved = resolve_inference(config.inference, model, workers=processes(options))
+    if output is not None:
+        # How fast it is differs from run to run, and a manifest doesn't.
+        kept = dataclasses.replace(resolved, tokens_per_second=None)
+        manifest.data["inference"][key] = dataclasses.asdict(kept)
+        manifest.write(output)
+    return resolved

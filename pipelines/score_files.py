@@ -1,0 +1,115 @@
+"""The files that a run of `score` meets: which are known, changed, unreadable, gone."""
+
+import dataclasses
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+from apache_beam.io.filesystems import FileSystems
+
+from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.score_config import ScoreConfig
+from reviewbeam.components.ingestion.files import (
+    CorpusFile,
+    ListedFile,
+    absolute_glob,
+    inspect_file,
+    list_files,
+)
+from reviewbeam.components.ingestion.lines import DamagedFileError
+from reviewbeam.pipelines.scores_manifest import Manifest
+
+_AT_ONCE = 8  # files that are hashed
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreFiles:
+    """What the globs match, and what they matched once."""
+
+    files: list[CorpusFile]  # by name
+    unreadable: dict[str, str]  # path -> why
+    removed: list[str]  # paths of scored files that are gone
+
+
+def find_score_files(
+    config: ScoreConfig, manifest: Manifest, *, verify: bool
+) -> ScoreFiles:
+    """Expands the globs; hashes files whose path, size or time is not known.
+
+    A file is known by its path, and called by its name below the glob; where another
+    file has that name already, by its path: each night's files may be called alike.
+
+    Args:
+      config: of the job.
+      manifest: of the output; it knows the hashes of files.
+      verify: hash all files again.
+
+    Raises:
+      UserError: a glob or a format is wrong, or a file can't be read and
+        `on_damaged_file` is `fail`.
+    """
+    known = {entry["path"]: entry for entry in manifest.files()}
+    paths = {entry["file"]: entry["path"] for entry in known.values()}
+
+    def inspect(listed: ListedFile) -> CorpusFile | str:
+        entry = known.get(listed.path)
+        same = entry and (listed.size, listed.modified) == (
+            entry["bytes"],
+            entry["modified"],
+        )
+        try:
+            sha256 = entry["sha256"] if same and not verify else None
+            return inspect_file(listed, config, sha256)
+        except DamagedFileError as error:
+            return str(error)
+
+    listed = [_named(file, known, paths) for file in _list(config, known)]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        results = list(pool.map(inspect, listed))
+    files = [file for file in results if isinstance(file, CorpusFile)]
+    unreadable = {
+        file.path: result
+        for file, result in zip(listed, results, strict=True)
+        if isinstance(result, str)
+    }
+    if unreadable and config.on_damaged_file == "fail":
+        path, reason = min(unreadable.items())
+        raise damaged_error(path, reason)
+    removed = _removed(config, set(known) - {file.path for file in listed})
+    return ScoreFiles(sorted(files, key=lambda f: f.name), unreadable, removed)
+
+
+def damaged_error(path: str, damage: str) -> UserError:
+    """What a run that fails on damaged files says."""
+    return UserError(
+        f"{path} is damaged: {damage}. Deliver it again, or set "
+        "on_damaged_file: skip or salvage."
+    )
+
+
+def _list(config: ScoreConfig, known: dict) -> list[ListedFile]:
+    try:
+        return list_files(config)
+    except UserError:
+        # A folder that holds nothing any more is no mistake if it once did.
+        if config.input and _removed(config, set(known)):
+            return []
+        raise
+
+
+def _named(file: ListedFile, known: dict, paths: dict[str, str]) -> ListedFile:
+    if file.path in known:
+        name = known[file.path]["file"]
+    else:
+        name = file.name if file.name not in paths else file.path
+    return dataclasses.replace(file, name=name)
+
+
+def _removed(config: ScoreConfig, paths: set[str]) -> list[str]:
+    """Returns which of these paths a glob would match."""
+    patterns = []
+    for glob in map(absolute_glob, config.input):
+        system = FileSystems.get_filesystem(glob)
+        patterns.append(re.compile(system.translate_pattern(glob)))
+    return sorted(
+        path for path in paths if any(pattern.match(path) for pattern in patterns)
+    )

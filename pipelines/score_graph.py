@@ -1,0 +1,259 @@
+"""The Beam graph of `score`: units of files -> finished chunks in a staging folder."""
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, RunInference
+
+from reviewbeam.components.common.artifacts import write_bytes
+from reviewbeam.components.common.columns import (
+    ORIGIN,
+    REJECTS,
+    concat_batches,
+    from_bytes,
+    parquet_bytes,
+    raw_of_values,
+    to_bytes,
+    with_columns,
+)
+from reviewbeam.components.common.model_directory import ModelMetadata
+from reviewbeam.components.common.score_config import ScoreConfig
+from reviewbeam.components.inference.decide import with_labels
+from reviewbeam.components.inference.formats import encode_scores, scores_table
+from reviewbeam.components.inference.handler import Inferred
+from reviewbeam.components.inference.parts import (
+    ChunkRecord,
+    Segment,
+    UnitRecord,
+    chunk_name,
+    counted,
+    part_name,
+    read_unit,
+    record_path,
+    rejects_name,
+    segments_of,
+    write_record,
+)
+from reviewbeam.components.ingestion.spool import SpooledChunk, spool
+from reviewbeam.components.ingestion.units import Unit, UnitReader
+from reviewbeam.components.tokenization.tokenizer import Tokenizer
+from reviewbeam.components.validation.rules import ReviewRules
+from reviewbeam.components.validation.validate import place_rejects
+from reviewbeam.pipelines.score_window import Window
+
+SPOOL = "spool"  # folder below the staging folder
+
+
+@dataclasses.dataclass(frozen=True)
+class ChunkWork:
+    """What a worker needs to know to turn units into finished chunks."""
+
+    config: ScoreConfig
+    rules: ReviewRules
+    model: ModelMetadata
+    vocabulary: str  # path
+    hashes: dict[str, str]  # name of a file -> SHA-256 of its content
+    staging: str  # folder
+    window: Window
+
+    def is_finished(self, chunk: str) -> bool:
+        """Tells whether a chunk was finished, in this run or one before."""
+        return record_path(Path(self.staging), "chunk", chunk).exists()
+
+    def is_read(self, unit: str) -> bool:
+        """Tells whether a unit was read to the end, and all its chunks finished."""
+        told = record_path(Path(self.staging), "unit", unit)
+        return told.exists() and all(map(self.is_finished, read_unit(told).chunks))
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedChunk:
+    """A chunk that was validated, beside its reviews."""
+
+    name: str
+    unit: str
+    segments: tuple[Segment, ...]
+    rejects: bytes  # an Arrow stream under `columns.REJECTS`
+    read_bytes: int  # of the records as they were; 0 where that is not known
+
+    @property
+    def rows(self) -> int:
+        """Rows that were read."""
+        return sum(segment.rows for segment in self.segments)
+
+
+@dataclasses.dataclass
+class ScoreUnits(beam.PTransform):
+    """Units -> None: the staging folder holds their parts, rejects and records.
+
+    Large files that can't be sliced are divided first; then chunks are what is spread.
+    """
+
+    work: ChunkWork
+    handler: ModelHandler
+
+    def expand(self, units: beam.PCollection[Unit]):
+        """Reads, validates, tokenizes, infers and writes chunk by chunk."""
+        return (
+            units
+            | "SpreadUnits" >> beam.Reshuffle()
+            | "SpoolFile" >> beam.ParDo(_SpoolFile(self.work))
+            # Unit | SpooledChunk
+            | "SpreadPieces" >> beam.Reshuffle()
+            | "PrepareChunk" >> beam.ParDo(_PrepareChunk(self.work))
+            # (PreparedChunk, RecordBatch)
+            | "RunInference" >> RunInference(KeyedModelHandler(self.handler))
+            # (PreparedChunk, Inferred)
+            | "WriteChunk" >> beam.Map(_write, self.work)
+        )
+
+
+class _SpoolFile(beam.DoFn):
+    def __init__(self, work: ChunkWork):
+        self._work = work
+
+    def process(self, unit: Unit) -> Iterator[Unit | SpooledChunk]:
+        if not unit.spool:
+            yield unit
+        elif not self._work.window.is_closed() and not self._work.is_read(unit.name):
+            yield from self._spool(unit)
+
+    def _spool(self, unit: Unit) -> list[SpooledChunk]:
+        work = self._work
+        staging = Path(work.staging)
+        folder = staging / SPOOL / unit.name
+        told = record_path(staging, "unit", unit.name)
+        if told.exists():  # of a finished chunk the rows are gone
+            names = read_unit(told).chunks
+            left = [i for i, name in enumerate(names) if not work.is_finished(name)]
+            chunks = [SpooledChunk.of(folder, unit, index) for index in left]
+            if all(os.path.exists(chunk.path) for chunk in chunks):
+                return chunks
+        chunks, summaries = spool(
+            unit, work.config, work.config.inference.chunk_rows, folder
+        )
+        names = [
+            chunk_name(unit.name, segments_of(chunk.read(), work.hashes))
+            for chunk in chunks
+        ]
+        write_record(staging, unit_record(unit, names, summaries))
+        return chunks
+
+
+class _PrepareChunk(beam.DoFn):
+    """Reads, validates and tokenizes what isn't finished, until the window closes."""
+
+    def __init__(self, work: ChunkWork):
+        self._work = work
+
+    def setup(self):
+        self._tokenizer = Tokenizer(self._work.vocabulary, self._work.model.text)
+
+    def process(
+        self, piece: Unit | SpooledChunk
+    ) -> Iterator[tuple[PreparedChunk, pa.RecordBatch]]:
+        work = self._work
+        if isinstance(piece, SpooledChunk):
+            chunks, reader, unit = piece.chunks(), None, piece.unit
+        elif work.is_read(piece.name):
+            return
+        else:
+            reader = UnitReader(piece, work.config, work.config.inference.chunk_rows)
+            chunks, unit = reader.chunks(), piece.name
+        names: list[str] = []
+        for prepared in _ahead(self._prepared(chunks, unit, names)):
+            if not work.window.begin_chunk(prepared[0].rows):
+                return
+            yield prepared
+        if reader is None and work.is_finished(names[-1]):
+            piece.remove()
+        elif reader is not None:
+            record = unit_record(piece, names, reader.summaries)
+            write_record(Path(work.staging), record)
+
+    def _prepared(
+        self, chunks: Iterator[pa.RecordBatch], unit: str, names: list[str]
+    ) -> Iterator[tuple[PreparedChunk, pa.RecordBatch]]:
+        """Yields what is to be inferred; the names of all chunks go into a list."""
+        work = self._work
+        for chunk in chunks:
+            segments = segments_of(chunk, work.hashes)
+            names.append(chunk_name(unit, segments))
+            if work.is_finished(names[-1]):
+                continue
+            checked = work.rules.apply(chunk)
+            columns = self._tokenizer.encode(checked.reviews.column("text"))
+            size = pc.sum(pc.binary_length(chunk.column("raw")), min_count=0).as_py()
+            rejects = to_bytes(checked.rejects)
+            yield (
+                PreparedChunk(names[-1], unit, segments, rejects, size),
+                with_columns(checked.reviews, **columns),
+            )
+
+
+def _ahead(items: Iterator[Any]) -> Iterator[Any]:
+    """Makes the next item in a thread while the one before is in use."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(next, items, None)
+        while (item := waiting.result()) is not None:
+            waiting = pool.submit(next, items, None)
+            yield item
+
+
+def unit_record(unit: Unit, chunks: list[str], summaries: list) -> UnitRecord:
+    """Makes what is told of a unit that was read to the end."""
+    return UnitRecord(unit.name, tuple(chunks), [*map(dataclasses.asdict, summaries)])
+
+
+def _write(element: tuple[PreparedChunk, Inferred], work: ChunkWork) -> None:
+    """Writes a chunk's scores and rejects, then the record that it is finished."""
+    chunk, inferred = element
+    staging = Path(work.staging)
+    failed = pc.is_valid(inferred.batch.column("fault"))
+    faults = _fault_rejects(inferred.batch.filter(failed), work)
+    rejects = concat_batches([from_bytes(chunk.rejects), faults], REJECTS)
+    scored = with_labels(inferred.batch.filter(pc.invert(failed)), work.model)
+    segments = counted(chunk.segments, scored, rejects)
+    if rejects.num_rows:
+        placed = place_rejects([rejects], {(s.file, s.slice): 0 for s in segments})
+        path = staging / rejects_name(chunk.name)
+        write_bytes(path, parquet_bytes(placed), mode=0o600)
+    if scored.num_rows:
+        data, sizes = encode_scores(
+            scores_table(scored),
+            [segment.written for segment in segments],
+            work.model.labels.names,
+            work.config.output_format,
+        )
+        segments = tuple(
+            dataclasses.replace(segment, bytes=size)
+            for segment, size in zip(segments, sizes, strict=True)
+        )
+        write_bytes(staging / part_name(chunk.name, work.config.output_format), data)
+    counts = {
+        "read_bytes": chunk.read_bytes,
+        "calls": inferred.calls,
+        "tokens": inferred.tokens,
+        "padded_tokens": inferred.padded_tokens,
+        "halved": inferred.halved,
+    }
+    write_record(staging, ChunkRecord(chunk.name, chunk.unit, segments, counts, {}))
+
+
+def _fault_rejects(failed: pa.RecordBatch, work: ChunkWork) -> pa.RecordBatch:
+    """Makes rejects of reviews that the model could not score."""
+    raw = [None] * failed.num_rows
+    if work.rules.keep_raw:
+        raw = raw_of_values(failed)
+    columns = {field.name: failed.column(field.name) for field in ORIGIN}
+    columns["rule"] = failed.column("fault")
+    columns["value"] = pa.nulls(failed.num_rows, pa.string())
+    columns["raw"] = pa.array(raw, pa.binary())
+    return pa.RecordBatch.from_arrays(list(columns.values()), schema=REJECTS)

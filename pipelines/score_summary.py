@@ -1,0 +1,78 @@
+"""What a person sees of a run of `score`."""
+
+from pathlib import Path
+from typing import Any
+
+from reviewbeam.pipelines.console import note, say, say_rules, total_of
+
+
+def say_scores(report: Any, output: Path) -> None:
+    """Prints what a run of score did."""
+    rows = sum(entry["rows"] for entry in report.scored)
+    written = sum(entry["written"] for entry in report.scored)
+    rejected = total_of(report.scored, "rejected")
+    say(
+        f"Scores: {rows} rows read from {len(report.scored)} new files; {written} "
+        f"scored, {rejected.total()} rejected; {report.known} files had been scored "
+        f"before; {report.total} scores in all"
+    )
+    say_rules("rejected", rejected)
+    counted = report.inference
+    if counted.get("calls"):
+        padding = 1 - counted["tokens"] / counted["padded_tokens"]
+        say(
+            f"  by {counted['engine']}, {counted['batch_tokens']} tokens at once, "
+            f"{padding:.1%} padding"
+        )
+    if counted.get("halved"):
+        say(f"  batches halved for want of memory: {counted['halved']}")
+    if report.removed:
+        say(f"  scored files that are gone, whose scores stay: {len(report.removed)}")
+    say(f"  in {output}/model_version={report.version}")
+    if report.stopped:
+        note(
+            f"reviewbeam: stopped before the end; {report.unfinished} files have "
+            "chunks left, and the same command goes on."
+        )
+    _note_damaged(report.damaged)
+
+
+def say_preview(preview: Any) -> None:
+    """Prints what a run of score would do."""
+    say(
+        f"To score: {preview.files} new files, {preview.bytes / 1e6:,.1f} MB, about "
+        f"{preview.rows:,} rows; {preview.known} files were scored before"
+    )
+    if preview.staged:
+        say(f"  finished by an earlier run, and staged: {preview.staged:,} rows")
+    if preview.seconds is not None:
+        say(
+            f"  about {duration(preview.seconds)} at {preview.rows_per_second:,.0f} "
+            "rows/s, by a sample"
+        )
+    if preview.removed:
+        say(f"  scored files that are gone: {len(preview.removed)}")
+    _note_damaged(preview.damaged)
+
+
+def duration(seconds: float) -> str:
+    """Returns a time as a person says it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def _note_damaged(damaged: dict[str, str]) -> None:
+    for path, damage in sorted(damaged.items()):
+        note(
+            f"reviewbeam: {path} is damaged: {damage}. Nothing of it was published; "
+            "deliver it again, and the next run scores it."
+        )
+
+
+def say_serving(serving: Any, models: Path, how: str) -> None:
+    """Prints which model is in service."""
+    say(f"In service: {serving.current}{how}")
+    before = ", ".join(serving.previous) or "none"
+    say(f"  in {models}; before it: {before}")

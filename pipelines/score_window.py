@@ -1,0 +1,111 @@
+"""When a run of `score` ends before its work does: deadline, limit, signals."""
+
+import contextlib
+import dataclasses
+import datetime
+import fcntl
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+_STOP, _ALLOWANCE = "stop", "allowance"
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """Tells workers, by files in the staging folder, whether to begin a chunk."""
+
+    staging: str
+
+    def open(self, limit: int | None) -> None:
+        """Begins a run; to be called by the launcher.
+
+        Args:
+          limit: rows after which no chunk is begun.
+        """
+        for name in (_STOP, _ALLOWANCE):
+            self._path(name).unlink(missing_ok=True)
+        if limit is not None:
+            self._path(_ALLOWANCE).write_text(str(limit))
+
+    def close(self) -> None:
+        """Has no further chunk begun."""
+        self._path(_STOP).touch()
+
+    def is_closed(self) -> bool:
+        """Tells whether the run is to end."""
+        return self._path(_STOP).exists()
+
+    def begin_chunk(self, rows: int) -> bool:
+        """Tells whether a chunk may be begun, and counts its rows."""
+        if self.is_closed():
+            return False
+        try:
+            with open(self._path(_ALLOWANCE), "r+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                left = int(file.read())
+                if left <= 0:
+                    self.close()
+                    return False
+                file.seek(0)
+                file.truncate()
+                file.write(str(left - rows))
+        except FileNotFoundError:
+            pass  # no limit
+        return True
+
+    def _path(self, name: str) -> Path:
+        return Path(self.staging) / name
+
+
+def next_deadline(time: str, now: datetime.datetime) -> datetime.datetime:
+    """Returns when a time of the day, as in `05:30`, comes next."""
+    hour, minute = map(int, time.split(":"))
+    deadline = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return deadline if deadline > now else deadline + datetime.timedelta(days=1)
+
+
+@contextlib.contextmanager
+def closing_at(window: Window, deadline: str | None) -> Iterator[None]:
+    """Closes a window at a time of the day, if it is still in use."""
+    if deadline is None:
+        yield
+        return
+    now = datetime.datetime.now()
+    seconds = (next_deadline(deadline, now) - now).total_seconds()
+    timer = threading.Timer(seconds, window.close)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextlib.contextmanager
+def closing_on_signals(window: Window) -> Iterator[None]:
+    """Closes a window on the first SIGTERM or SIGINT; the second one interrupts.
+
+    Only the main thread of a process can listen to signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def close(number, frame):
+        if window.is_closed():
+            raise KeyboardInterrupt
+        window.close()
+
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number in _SIGNALS:
+        signal.signal(number, close)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -1,0 +1,140 @@
+"""What a folder of scores holds, as its manifest tells.
+
+The manifest is the list of what counts. It is replaced in one step, so that whoever
+follows it sees every row once at every moment.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from reviewbeam.components.common import artifacts
+from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.inference.parts import ChunkRecord, part_name, rejects_name
+
+MANIFEST = "_manifest.json"
+KIND = "scores"
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """What a chunk holds of a file."""
+
+    file: str  # name
+    written: int  # rows of its part
+    bytes: int  # of its part, where that is text
+    rejected: int  # rows of its rejects
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedChunk:
+    """A part, its rejects, or both, and whose rows they are, in their order."""
+
+    name: str
+    shares: tuple[Share, ...]
+
+    @classmethod
+    def of(cls, record: ChunkRecord) -> "PublishedChunk":
+        """Takes over what a worker told."""
+        shares: dict[str, Share] = {}
+        for segment in record.segments:
+            before = shares.get(segment.file, Share(segment.file, 0, 0, 0))
+            shares[segment.file] = Share(
+                segment.file,
+                before.written + segment.written,
+                before.bytes + segment.bytes,
+                before.rejected + sum(segment.rejected.values()),
+            )
+        return cls(record.name, tuple(shares.values()))
+
+    @property
+    def written(self) -> int:
+        """Rows of its part."""
+        return sum(share.written for share in self.shares)
+
+    @property
+    def rejected(self) -> int:
+        """Rows of its rejects."""
+        return sum(share.rejected for share in self.shares)
+
+    def to_data(self, output_format: str) -> dict[str, Any]:
+        """Returns its entry in a manifest."""
+        return {
+            "chunk": self.name,
+            "part": part_name(self.name, output_format) if self.written else None,
+            "rows": self.written,
+            "rejects": rejects_name(self.name) if self.rejected else None,
+            "files": [list(dataclasses.astuple(share)) for share in self.shares],
+        }
+
+    @classmethod
+    def of_data(cls, data: dict[str, Any]) -> "PublishedChunk":
+        """Reads an entry."""
+        return cls(data["chunk"], tuple(Share(*share) for share in data["files"]))
+
+
+@dataclasses.dataclass
+class Manifest:
+    """The manifest, as plain data."""
+
+    data: dict[str, Any]
+
+    @classmethod
+    def read(cls, output: Path) -> "Manifest":
+        """Reads the manifest of a folder; one without it is empty.
+
+        Raises:
+          UserError: it is none of ours.
+        """
+        path = output / MANIFEST
+        try:
+            data = orjson.loads(path.read_bytes())
+            ours = data["kind"] == KIND and data["format"] == artifacts.FORMAT
+        except FileNotFoundError:
+            data = {"format": artifacts.FORMAT, "kind": KIND}
+            return cls(data | {"inference": {}, "versions": {}})
+        except (ValueError, TypeError, KeyError):
+            ours = False
+        if not ours:
+            raise UserError(
+                f"{path} is no manifest of scores in format {artifacts.FORMAT}. "
+                "Choose another --output."
+            )
+        return cls(data)
+
+    def write(self, output: Path) -> None:
+        """Replaces the manifest of a folder."""
+        options = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2
+        artifacts.write_bytes(
+            output / MANIFEST, orjson.dumps(self.data, option=options)
+        )
+
+    def files(self) -> Iterator[dict[str, Any]]:
+        """Yields the entries of all files, of all versions."""
+        for version in self.data["versions"].values():
+            yield from version["files"]
+
+    def version(self, name: str) -> dict[str, Any]:
+        """Returns what there is of a version."""
+        return self.data["versions"].get(name, {"files": [], "chunks": []})
+
+    def set_version(
+        self,
+        name: str,
+        output_format: str,
+        files: Iterable[dict[str, Any]],
+        chunks: Iterable[PublishedChunk],
+        **facts: Any,
+    ) -> None:
+        """Replaces what there is of a version."""
+        self.data["versions"][name] = {
+            "files": sorted(files, key=lambda entry: entry["file"]),
+            "chunks": [
+                chunk.to_data(output_format)
+                for chunk in sorted(chunks, key=lambda chunk: chunk.name)
+            ],
+            **facts,
+        }
