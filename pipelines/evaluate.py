@@ -39,7 +39,7 @@ from reviewbeam.pipelines.evaluation_rows import (
     ReadExamples,
     write_part,
 )
-from reviewbeam.pipelines.model_gate import ModelGate
+from reviewbeam.pipelines.model_gate import ModelGate, as_resolved
 from reviewbeam.pipelines.options import processes
 
 KIND = "evaluation"
@@ -115,14 +115,13 @@ def evaluate(
         ]
         files = {name: manifest["files"][name] for name in shards}
         artifacts.check_files(dataset, files, "dataset")
-        inference = {}
+        inference, taken = config.inference, {}
         for opened, folder in gate.models(staging):
             folder.mkdir()
-            resolved = resolve_inference(
-                config.inference, opened, workers=processes(options)
-            )
-            inference[folder.name] = dataclasses.asdict(resolved)
+            resolved = resolve_inference(inference, opened, workers=processes(options))
             _run_pipeline(config, resolved, opened, dataset, shards, folder, options)
+            inference = as_resolved(inference, resolved)
+            taken[folder.name] = dataclasses.asdict(resolved)
         parts = Parts(staging / PREDICTIONS)
         _check_rows(parts, manifest, split)
         metrics = {"split": split, "gold": gold}
@@ -137,7 +136,7 @@ def evaluate(
             dataset=str(dataset.absolute()),
             runner=options.get_all_options()["runner"],
             config=config.model_dump(mode="json"),
-            inference=inference,
+            inference=taken,
         )
         artifacts.write_manifest(
             staging,

@@ -9,6 +9,7 @@ import numpy as np
 
 from reviewbeam.components.common import artifacts
 from reviewbeam.components.common.evaluate_config import EvaluateConfig
+from reviewbeam.components.common.inference_config import InferenceConfig
 from reviewbeam.components.common.model_directory import ModelDirectory
 from reviewbeam.components.common.text_hashes import known_texts, text_hashes
 from reviewbeam.components.evaluation.blessing import Judge
@@ -17,6 +18,7 @@ from reviewbeam.components.evaluation.predictions import Predictions
 from reviewbeam.components.evaluation.slices import OWN
 from reviewbeam.components.examples.encode import decode_examples
 from reviewbeam.components.examples.shards import read_shard
+from reviewbeam.components.inference.resolve import ResolvedInference
 from reviewbeam.pipelines.evaluation_rows import PREDICTIONS, Parts
 
 BLESSING = "blessing.json"
@@ -116,6 +118,14 @@ class ModelGate:
             self.config.bootstrap,
             self.config.min_slice_rows,
         )
+
+
+def as_resolved(
+    inference: InferenceConfig, resolved: ResolvedInference
+) -> InferenceConfig:
+    """Leaves nothing open, so that the baseline is run as the model was."""
+    names = ("engine", "batch_tokens", "threads")
+    return inference.model_copy(update={n: getattr(resolved, n) for n in names})
 
 
 def _row_hashes(dataset: Path, shards: Sequence[str], multilabel: bool) -> np.ndarray:

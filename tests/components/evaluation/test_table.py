@@ -53,8 +53,8 @@ language: (unknown) (too small)     2     1.000
 
 Calibration
 language   rows  error    if calibrated  verdict
-(unknown)     2  0.200    –              not judged
-de            4  0.300    –              calibrated
+(unknown)     2  0.200                –  not judged
+de            4  0.300                –  calibrated
 From 4 rows on, an error of 0.9 is allowed. Fewer are not judged without \
 bootstrap.resamples.
 

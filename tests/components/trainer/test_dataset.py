@@ -192,3 +192,8 @@ def test_a_manifest_without_a_split(tiny_encoder, tmp_path):
 def test_no_dataset(tmp_path):
     with pytest.raises(UserError, match="not a finished dataset"):
         open_dataset(tmp_path)
+
+
+def test_a_gold_set_is_never_trained_on(check):
+    with pytest.raises(UserError, match="is a gold set .* no training may use"):
+        check(gold=True)
