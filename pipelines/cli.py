@@ -45,6 +45,11 @@ JOBS = {
         ("--config", "--model", "--output"),
         True,
     ),
+    "quantize": (
+        "make a model's int8 twin for OpenVINO, and compare the two",
+        ("--model", "--dataset"),
+        False,
+    ),
     "score": (
         "label new reviews; each run scores the files that are new",
         ("--config", "--model", "--output"),

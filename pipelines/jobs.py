@@ -146,6 +146,19 @@ def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
     return metrics, ModelGateError.exit_code
 
 
+def _quantize(arguments: argparse.Namespace) -> tuple[Any, int]:
+    model = _folder(arguments.model)
+    with console.Step("quantize"):
+        with console.quiet_import():
+            from reviewbeam.pipelines.quantize import quantize
+
+        manifest, _ = quantize(
+            model, _folder(arguments.dataset), overwrite=arguments.overwrite
+        )
+    console.say_quantized(manifest, model)
+    return manifest, 0
+
+
 def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
     from reviewbeam.components.common.score_config import ScoreConfig
 
@@ -254,6 +267,7 @@ _JOBS = {
     "train": _train,
     "tune": _tune,
     "evaluate": _evaluate,
+    "quantize": _quantize,
     "score": _score,
     "predict": _predict,
     "promote": _promote,
