@@ -77,7 +77,7 @@ def agreement(
     same = labels[0] == labels[1]
     if kind == "multilabel":
         same = same.all(axis=1)
-    names = np.array([shown_language(language) for language in languages])
+    names = np.array([shown_language(language) or "unknown" for language in languages])
     return {
         "all": _share(same),
         "languages": {
