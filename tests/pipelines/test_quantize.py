@@ -98,7 +98,7 @@ def test_its_files_are_part_of_what_is_resolved(copy, dataset):
     np.testing.assert_allclose(values, expected, atol=0.2)
     from reviewbeam.components.common.errors import UserError
 
-    with pytest.raises(UserError, match="made again while it was in use"):
+    with pytest.raises(UserError, match="made again since the engine was chosen"):
         load_engine("openvino-int8", copy, engine_fingerprint="other", **given)
 
 
