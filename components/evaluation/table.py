@@ -50,6 +50,12 @@ class Table:
     note: str = ""
 
 
+def heading(metrics: dict[str, Any]) -> str:
+    """Returns what was evaluated."""
+    what = "gold set" if metrics["gold"] else f"{metrics['split']} split"
+    return f"Evaluation on the {what}"
+
+
 def summary_tables(metrics: dict[str, Any]) -> list[Table]:
     """Returns the tables of a summary: all rows, languages, worst slices, verdicts."""
     worst = _worst_table(metrics, _WORST)
@@ -72,7 +78,8 @@ def report(metrics: dict[str, Any]) -> str:
         counts = [[name, *(f"{n:g}" for n in row)] for name, row in rows]
         tables.append(Table("True class by predicted class", ["", *names], counts))
     tables.append(_mistakes_table(metrics))
-    return "\n\n".join(_text(table) for table in tables if table.rows) + "\n"
+    texts = [_text(table) for table in tables if table.rows]
+    return "\n\n".join([heading(metrics), *texts]) + "\n"
 
 
 def _title(figure: str, kind: str) -> str:

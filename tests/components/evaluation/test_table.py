@@ -17,6 +17,8 @@ QUICK = EvaluateConfig(
 TRUE = np.array([0, 0, 0, 1, 2, 2])
 PREDICTED = np.array([0, 0, 1, 1, 1, 2])
 EXPECTED = """\
+Evaluation on the test split
+
 All 6 rows
                       value  95 % interval
 accuracy              0.667
@@ -74,7 +76,8 @@ r004  de        positive  neutral       0.800
 def _metrics(kind, config, predictions, names=NAMES):
     metrics = evaluate_predictions(predictions, names, kind, config)
     mistakes = confident_mistakes(predictions, names, kind, config.mistakes)
-    return metrics | {"mistakes": [mistake.described for mistake in mistakes]}
+    described = [mistake.described for mistake in mistakes]
+    return {"split": "test", "gold": False, "mistakes": described} | metrics
 
 
 def _predictions():
