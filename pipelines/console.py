@@ -235,8 +235,6 @@ def say_metrics(metrics: dict[str, Any], output: Path) -> None:
         if table.note:
             say(f"  {table.note}")
         say()
-    if seen := metrics["seen_in_training"]["training"]:
-        say(f"  rows whose text the model was trained on: {seen}")
     say(f"  in {output}: metrics.json, report.txt, predictions/")
 
 

@@ -51,9 +51,11 @@ class Table:
 
 
 def heading(metrics: dict[str, Any]) -> str:
-    """Returns what was evaluated."""
+    """Returns what was evaluated, and how many of its rows the model knows."""
     what = "gold set" if metrics["gold"] else f"{metrics['split']} split"
-    return f"Evaluation on the {what}"
+    seen = metrics["seen_in_training"]["training"]
+    trained = f"; the model was trained on the texts of {seen} rows" if seen else ""
+    return f"Evaluation on the {what}{trained}"
 
 
 def summary_tables(metrics: dict[str, Any]) -> list[Table]:
@@ -185,6 +187,8 @@ def _calibration_table(metrics: dict[str, Any]) -> Table:
             if metrics["bootstrap"]["resamples"]
             else "Fewer are not judged without bootstrap.resamples."
         )
+    if metrics["bootstrap"]["resamples"]:
+        notes.append("Its intervals lie high: resamples have fewer different rows.")
     header = ["language", "rows", "error", "", "if calibrated", "verdict"]
     return Table("Calibration", header, rows, " ".join(notes))
 
