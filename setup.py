@@ -38,6 +38,7 @@ INSTALL_REQUIRES = [
     # stacks tokenize with the same release.
     "sentencepiece>=0.2.1,<0.2.2",
     "scikit-learn>=1.7,<2",
+    "scipy>=1.13,<2",
     "pydantic>=2.11,<3",
     "PyYAML>=6,<7",
     "rich>=13,<16",

@@ -41,15 +41,21 @@ def quantize(
       The manifest, and whether the files were made now rather than found.
 
     Raises:
-      UserError: OpenVINO or NNCF is not installed, model and dataset don't fit, or
-        validation is too small.
+      UserError: the dataset is a gold set, OpenVINO or NNCF is not installed, model and
+        dataset don't fit, or validation is too small.
       BusyError: another run does the same.
     """
+    manifest = artifacts.read_manifest(dataset, "dataset")
+    if manifest.get("gold"):
+        raise UserError(
+            f"The dataset {str(dataset)!r} is a gold set (gold: true in its config), "
+            "which models are only evaluated on. Quantize with the dataset that the "
+            "model was trained on."
+        )
     for name in ("openvino", "nncf"):
         import_openvino(name)
     directory = open_model(os.fspath(model))
     check_saved_model(directory.saved_model, len(directory.metadata.labels.names))
-    manifest = artifacts.read_manifest(dataset, "dataset")
     check_fit(directory.metadata, manifest, _SPLIT)
     identity = artifacts.fingerprint(
         {
