@@ -247,6 +247,13 @@ def say_blessing(verdict: dict[str, Any] | None) -> None:
         say(line)
 
 
+def say_serving(serving: Any, models: Path, how: str) -> None:
+    """Prints which model is in service."""
+    say(f"In service: {serving.current}{how}")
+    before = ", ".join(serving.previous) or "none"
+    say(f"  in {models}; before it: {before}")
+
+
 def say_predictions(predictions: list[Any]) -> None:
     """Prints a line for each text: scores, labels, text."""
     for answer in predictions:
