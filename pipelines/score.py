@@ -12,12 +12,13 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from reviewbeam.components.common.coders import register_record_batch_coder
-from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.errors import DataGateError, UserError
 from reviewbeam.components.common.model_directory import (
     ModelDirectory,
     open_model,
 )
 from reviewbeam.components.common.score_config import ScoreConfig
+from reviewbeam.components.common.serving_drift import ServingDrift, drift_lines
 from reviewbeam.components.inference.resolve import ResolvedInference
 from reviewbeam.components.ingestion.files import CorpusFile, changed_files
 from reviewbeam.components.ingestion.units import Unit
@@ -60,6 +61,7 @@ class ScoreReport:
     removed: list[str]  # files that were scored once and are gone; their scores stay
     unfinished: int  # files of which chunks are left to score
     inference: dict[str, Any]  # engine, budget, and what was counted
+    drift: list[ServingDrift]  # of what was published now, from the model's training
     stopped: bool  # by the deadline, the limit or a signal
 
 
@@ -71,6 +73,7 @@ def score(
     *,
     limit: int | None = None,
     verify: bool = False,
+    accept_drift: bool = False,
     show: Callable[[Progress], None] | None = None,
 ) -> ScoreReport:
     """Scores the files that the output does not hold yet.
@@ -82,11 +85,12 @@ def score(
       options: Beam's.
       limit: rows after which no chunk is begun.
       verify: hash all files again, rather than those whose size or time has changed.
+      accept_drift: publish what drift has held back.
       show: is told every two seconds how far the run is.
 
     Raises:
       UserError: the config, the model, the corpus or the output can't be used.
-      DataGateError: too many rejects; the work stays staged.
+      DataGateError: too many rejects, or a fatal drift; the work stays staged.
       BusyError: another run writes the same output.
     """
     output = output.absolute()
@@ -104,7 +108,7 @@ def score(
             staging_conditions(config, rules),
         )
         job = _Job(config, directory, rules, resolved, version, found, options, show)
-        report = job.run(limit)
+        report = job.run(limit, accept_drift)
         run.finish(
             output,
             model=os.fspath(model.absolute()),
@@ -131,7 +135,7 @@ class _Job:
     show: Callable[[Progress], None] | None
     beam_seconds: float = 0.0
 
-    def run(self, limit: int | None) -> ScoreReport:
+    def run(self, limit: int | None, accept_drift: bool) -> ScoreReport:
         """Scores and publishes what is new."""
         found, version = self.found, self.version
         new = [file for file in found.files if not version.has(file)]
@@ -145,7 +149,10 @@ class _Job:
         outcome = Outcome.read(version.staging, units)
         broken = self._broken(outcome, unplanned, new)
         held = stopped and self.config.partial == "hold"
-        entries = {} if held else self._publish(outcome, set(broken))
+        drift = outcome.drift(self.model.metadata, self.config.drift)
+        if not accept_drift and not held:
+            _check_drift(drift)
+        entries = {} if held else self._publish(outcome, set(broken), drift)
         version.finish(staged=stopped)
         return ScoreReport(
             version=version.name,
@@ -156,6 +163,7 @@ class _Job:
             removed=found.removed,
             unfinished=len(outcome.files.keys() - outcome.complete - set(broken)),
             inference=dataclasses.asdict(self.resolved) | outcome.inference(),
+            drift=drift,
             stopped=stopped,
         )
 
@@ -227,7 +235,9 @@ class _Job:
             raise damaged_error(outcome.files[name].path, damage)
         return broken
 
-    def _publish(self, outcome: Outcome, broken: set[str]) -> dict[str, Any]:
+    def _publish(
+        self, outcome: Outcome, broken: set[str], drift: list[ServingDrift]
+    ) -> dict[str, Any]:
         """Puts finished work into place; returns name -> manifest's entry."""
         if not outcome.files:
             return {}
@@ -238,5 +248,17 @@ class _Job:
             self.version.clear_useless()
             raise
         chunks = [PublishedChunk.of(record) for record in outcome.chunks]
-        self.version.publish(entries, chunks, broken)
+        found = [dataclasses.asdict(distance) for distance in drift]
+        self.version.publish(entries, chunks, broken, drift=found)
         return entries
+
+
+def _check_drift(drift: list[ServingDrift]) -> None:
+    fatal = [distance for distance in drift if distance.fatal]
+    if fatal:
+        raise DataGateError(
+            "The reviews are not like those that the model was trained on; nothing was "
+            "published and the finished work stays staged:\n"
+            + "\n".join(f"  - {line}" for line in drift_lines(fatal))
+            + "\nLook at them. --accept-drift publishes the scores as they are."
+        )

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, RunInference
 
 from reviewbeam.components.common.artifacts import write_bytes
+from reviewbeam.components.common.calibration import decide
 from reviewbeam.components.common.columns import (
     ORIGIN,
     REJECTS,
@@ -25,7 +26,11 @@ from reviewbeam.components.common.columns import (
 )
 from reviewbeam.components.common.model_directory import ModelMetadata
 from reviewbeam.components.common.score_config import ScoreConfig
-from reviewbeam.components.inference.decide import with_labels
+from reviewbeam.components.common.serving_statistics import (
+    Statistics,
+    chunk_statistics,
+)
+from reviewbeam.components.inference.decide import probability_matrix, with_labels
 from reviewbeam.components.inference.formats import encode_scores, scores_table
 from reviewbeam.components.inference.handler import Inferred
 from reviewbeam.components.inference.parts import (
@@ -48,6 +53,7 @@ from reviewbeam.components.validation.rules import ReviewRules
 from reviewbeam.components.validation.validate import place_rejects
 from reviewbeam.pipelines.score_window import Window
 
+_OF_THE_TOKENIZER = ("tokens", "unknown_tokens", "truncated")
 SPOOL = "spool"  # folder below the staging folder
 
 
@@ -244,7 +250,24 @@ def _write(element: tuple[PreparedChunk, Inferred], work: ChunkWork) -> None:
         "padded_tokens": inferred.padded_tokens,
         "halved": inferred.halved,
     }
-    write_record(staging, ChunkRecord(chunk.name, chunk.unit, segments, counts, {}))
+    statistics = _statistics(scored, work.model) if scored.num_rows else None
+    write_record(
+        staging, ChunkRecord(chunk.name, chunk.unit, segments, counts, statistics)
+    )
+
+
+def _statistics(scored: pa.RecordBatch, model: ModelMetadata) -> Statistics:
+    """Counts what is compared with the model's training."""
+    labels, languages = model.labels, scored.column("language").to_pylist()
+    probabilities = probability_matrix(scored, len(labels.names))
+    return chunk_statistics(
+        scored,
+        {name: scored.column(name) for name in _OF_THE_TOKENIZER},
+        probabilities,
+        decide(probabilities, languages, labels.type, model.calibration),
+        labels.names,
+        labels.type,
+    )
 
 
 def _fault_rejects(failed: pa.RecordBatch, work: ChunkWork) -> pa.RecordBatch:

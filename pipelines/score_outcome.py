@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from reviewbeam.components.common.errors import DataGateError
+from reviewbeam.components.common.model_directory import ModelMetadata
 from reviewbeam.components.common.score_config import ScoreConfig
+from reviewbeam.components.common.serving_drift import ServingDrift, compare
+from reviewbeam.components.common.serving_drift_config import ServingDriftRules
+from reviewbeam.components.common.serving_statistics import merge
 from reviewbeam.components.inference.parts import ChunkRecord, read_chunks, read_units
 from reviewbeam.components.ingestion.files import CorpusFile
 from reviewbeam.components.ingestion.read import SliceSummary, check_summaries
@@ -107,6 +111,15 @@ class Outcome:
                 "finished work stays staged for the next run:\n"
                 + "\n".join(f"  - {problem}" for problem in problems)
             )
+
+    def drift(
+        self, model: ModelMetadata, rules: ServingDriftRules
+    ) -> list[ServingDrift]:
+        """Compares the finished reviews with those that the model was trained on."""
+        known = [chunk.statistics for chunk in self.chunks if chunk.statistics]
+        if not known:
+            return []
+        return compare(model.training_statistics, merge(known), rules)
 
     def inference(self) -> dict[str, int]:
         """Adds up what was counted while the model ran."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from reviewbeam.components.common.serving_drift import drift_lines
 from reviewbeam.pipelines.console import note, say, say_rules, total_of
 
 
@@ -26,6 +27,8 @@ def say_scores(report: Any, output: Path) -> None:
         )
     if counted.get("halved"):
         say(f"  batches halved for want of memory: {counted['halved']}")
+    for line in drift_lines(report.drift):
+        say(f"  {line}")
     if report.removed:
         say(f"  scored files that are gone, whose scores stay: {len(report.removed)}")
     say(f"  in {output}/model_version={report.version}")

@@ -182,6 +182,12 @@ def confidences(probabilities: np.ndarray, kind: str) -> tuple[np.ndarray, np.nd
     return probabilities.max(axis=1), probabilities.argmax(axis=1)
 
 
+def row_confidences(probabilities: np.ndarray, kind: str) -> np.ndarray:
+    """Returns one confidence a row, float64 [rows]: for multilabel the mean one."""
+    confidence = confidences(probabilities, kind)[0].astype(np.float64)
+    return confidence.mean(axis=1) if kind == "multilabel" else confidence
+
+
 def _with_the_same_best(
     scaled: np.ndarray, before: np.ndarray, kind: str
 ) -> np.ndarray:

@@ -73,7 +73,8 @@ class ModelMetadata(Config):
     # By class; multilabel: what a row that has the label counts, one without it 1.
     class_weights: tuple[float, ...]
     calibration: Calibration
-    # Per split: examples, labels, languages; and the predictions on validation.
+    # Per split: examples, labels, languages, histograms of its reviews; and the
+    # predictions on validation, with histograms of them.
     training_statistics: dict[str, Any]
     versions: dict[str, str]
 

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from reviewbeam.components.common.corpus_config import CorpusConfig, refuse_names
 from reviewbeam.components.common.inference_config import InferenceConfig
+from reviewbeam.components.common.serving_drift_config import ServingDriftRules
 
 # Names that a score has of its own; no kept column can have them.
 SCORE_COLUMNS = ("id", "language", "label", "score", "margin", "probabilities")
@@ -36,6 +37,8 @@ class ScoreConfig(CorpusConfig):
     # Whether the model must be blessed by `evaluate`. auto: demanded of the one that a
     # models folder has in service; of any other, a warning. No score depends on it.
     require_blessing: Literal["auto", True, False] = Field("auto", exclude=True)
+
+    drift: ServingDriftRules = ServingDriftRules()
 
     @pydantic.model_validator(mode="after")
     def _check(self):

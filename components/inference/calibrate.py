@@ -49,7 +49,7 @@ def measure_speeds(
             if not speeds or not is_out_of_memory(error):
                 raise
             break
-        too_little = speeds and speed < _GAIN * max(speeds.values())
+        too_little = speed < _GAIN * max(speeds.values(), default=0)
         speeds[budget] = speed
         if too_little or time.monotonic() >= end:
             break

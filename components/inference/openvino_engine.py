@@ -41,29 +41,44 @@ class OpenVinoEngine:
         Raises:
           UserError: OpenVINO can't read it.
         """
-        core = import_openvino().Core()
-        compiled = core.compile_model(
-            read_openvino_model(path),
-            "CPU",
-            {
-                # bfloat16, the default on some processors, moves probabilities by
-                # thousandths.
-                "INFERENCE_PRECISION_HINT": "f32",
-                "INFERENCE_NUM_THREADS": threads,
-                # One batch at a time, on all threads: more streams were no faster.
-                "PERFORMANCE_HINT": "LATENCY",
-                "NUM_STREAMS": 1,
-                # Every process would take the first cores for its own.
-                "ENABLE_CPU_PINNING": False,
-            },
-        )
-        self._request = compiled.create_infer_request()
+        self._path = path
+        self._threads = threads
         self._lock = threading.Lock()  # a request serves one thread at a time
+        self._request = self._open()
 
     def probabilities(self, token_ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Returns float32 [rows, classes] for int32 [rows, length] inputs."""
         with self._lock:
-            outputs = self._request.infer(
+            if self._request is None:
+                self._request = self._open()
+            request, self._request = self._request, None
+            outputs = request.infer(
                 {"token_ids": token_ids, "padding_mask": mask}, share_inputs=True
             )
-            return np.array(outputs["probabilities"])
+            values = np.array(outputs["probabilities"])
+            # After a failure, for want of memory for one, a compiled model fails on
+            # whatever comes next: so it is kept only if it went well.
+            self._request = request
+            return values
+
+    def _open(self):
+        compiled = (
+            import_openvino()
+            .Core()
+            .compile_model(
+                read_openvino_model(self._path),
+                "CPU",
+                {
+                    # bfloat16, the default on some processors, moves probabilities by
+                    # thousandths.
+                    "INFERENCE_PRECISION_HINT": "f32",
+                    "INFERENCE_NUM_THREADS": self._threads,
+                    # One batch at a time, on all threads: more streams were no faster.
+                    "PERFORMANCE_HINT": "LATENCY",
+                    "NUM_STREAMS": 1,
+                    # Every process would take the first cores for its own.
+                    "ENABLE_CPU_PINNING": False,
+                },
+            )
+        )
+        return compiled.create_infer_request()

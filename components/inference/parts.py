@@ -49,7 +49,7 @@ class ChunkRecord:
     segments: tuple[Segment, ...]
     # Counted over the chunk, to be added up.
     inference: dict[str, int]  # calls, tokens, padded_tokens, halved
-    statistics: dict[str, Any]  # of the texts and the predictions
+    statistics: dict[str, Any] | None  # of its reviews; None: it has none
 
     @property
     def written(self) -> int:

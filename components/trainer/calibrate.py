@@ -13,11 +13,11 @@ from reviewbeam.components.common.calibration import (
     Calibration,
     SliceCalibration,
     calibrated,
-    confidences,
     expected_calibration_error,
     from_logits,
     logit,
     logits,
+    row_confidences,
 )
 from reviewbeam.components.common.language_codes import shown_language
 
@@ -125,11 +125,9 @@ def prediction_statistics(
       `languages` for each that has 50 rows or more. Confidence is the probability of
       the most probable class, for multilabel the mean of that over the labels.
     """
-    confidence = confidences(probabilities, kind)[0].astype(np.float64)
+    confidence = row_confidences(probabilities, kind)
     given = decisions
-    if kind == "multilabel":
-        confidence = confidence.mean(axis=1)
-    else:
+    if kind != "multilabel":
         given = decisions[:, None] == np.arange(len(names))
     by_language = _rows_by_language(languages)
     return _describe(confidence, given, names) | {

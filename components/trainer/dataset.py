@@ -45,7 +45,7 @@ class Dataset:
 
     def statistics(self) -> dict[str, Any]:
         """Returns the counts of each split, for the model's metadata."""
-        keys = ("examples", "tokens", "labels", "languages")
+        keys = ("examples", "tokens", "labels", "languages", "histograms")
         return {
             name: {key: described[key] for key in keys if key in described}
             for name, described in self._described().items()

@@ -1,6 +1,6 @@
 """Reads a split of a dataset into memory and feeds it in batches of one length.
 
-A split is held as flat arrays, at 4 bytes a token and about 40 bytes a row besides
+A split is held as flat arrays, at 4 bytes a token and about 50 bytes a row besides
 its id: a million reviews of 40 tokens take some 200 MB. TensorFlow cuts a batch out
 of them in C++, so that Python sees one call a batch.
 """
@@ -25,6 +25,7 @@ _FEATURES = {
     "token_ids": tf.io.RaggedFeature(tf.int64),
     "id": tf.io.FixedLenFeature([], tf.string),
     "language": tf.io.FixedLenFeature([], tf.string, ""),
+    "count": tf.io.FixedLenFeature([], tf.int64, 1),
 }
 
 
@@ -52,6 +53,7 @@ class Split:
       labels: int32 [rows]; multilabel: float32 [rows, labels], 1 or 0.
       ids: large_binary [rows].
       languages: string [rows]; null where it is not known.
+      counts: int64 [rows]; how many reviews each stands for.
     """
 
     token_ids: np.ndarray
@@ -59,6 +61,7 @@ class Split:
     labels: np.ndarray
     ids: pa.ChunkedArray
     languages: pa.ChunkedArray
+    counts: np.ndarray
 
     def __len__(self):
         return len(self.labels)
@@ -115,6 +118,7 @@ def concatenate(parts: Sequence[Split]) -> Split:
         languages=pa.chunked_array(
             [c for part in parts for c in part.languages.chunks], pa.string()
         ),
+        counts=np.concatenate([part.counts for part in parts]),
     )
 
 
@@ -165,6 +169,7 @@ def _no_rows(labels: LabelRules) -> Split:
         _labels([], labels),
         pa.chunked_array([], pa.large_binary()),
         pa.chunked_array([], pa.string()),
+        np.zeros(0, np.int64),
     )
 
 
@@ -176,11 +181,13 @@ def _labels(parts: Sequence[np.ndarray], labels: LabelRules) -> np.ndarray:
 
 def _read_shard(path: Path, examples: int, labels: LabelRules) -> Split:
     empty = np.zeros(0, np.int64)
-    tokens, lengths, found, ids, languages = [empty], [empty], [], [], []
+    tokens, lengths, counts = [empty], [empty], [empty]
+    found, ids, languages = [], [], []
     try:
         for parsed in _parsed(path, labels):
             tokens.append(parsed["token_ids"].values.numpy())
             lengths.append(parsed["token_ids"].row_lengths().numpy())
+            counts.append(parsed["count"].numpy())
             found.append(parsed["label"].numpy())
             ids.extend(parsed["id"].numpy())
             languages.extend(parsed["language"].numpy())
@@ -206,6 +213,7 @@ def _read_shard(path: Path, examples: int, labels: LabelRules) -> Split:
         _labels(found, labels),
         pa.chunked_array([pa.array(ids, pa.large_binary())]),
         pa.chunked_array([shown_languages(pa.array(known, pa.string()))]),
+        np.concatenate(counts),
     )
 
 

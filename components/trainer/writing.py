@@ -23,6 +23,7 @@ from reviewbeam.components.common.model_directory import (
     ModelMetadata,
 )
 from reviewbeam.components.common.prepare_config import LabelRules
+from reviewbeam.components.common.serving_statistics import count_predictions
 from reviewbeam.components.common.train_config import TrainConfig
 from reviewbeam.components.trainer.calibrate import (
     calibration_report,
@@ -146,7 +147,10 @@ def _calibrate(
     found = calibrated(found, languages, kind, calibration)
     decided = decide(found, languages, kind, calibration)
     statistics = prediction_statistics(found, decided, languages, labels.names, kind)
-    return calibration, statistics | {"calibration": report}
+    histograms = count_predictions(
+        found, decided, labels.names, kind, validation.counts
+    )
+    return calibration, statistics | {"calibration": report, "histograms": histograms}
 
 
 def _history(fitted: Fitted) -> dict[str, Any]:

@@ -11,6 +11,10 @@ import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from reviewbeam.components.common.artifacts import read_manifest
+from reviewbeam.components.common.distances import (
+    chance_of_divergence,
+    chance_of_share,
+)
 from reviewbeam.components.common.errors import UserError, listing, nearest
 from reviewbeam.components.common.prepare_config import DriftRules
 from reviewbeam.components.validation.places import MISSING, Key
@@ -134,11 +138,10 @@ def measure_drift(
         scatter = 1 / rows + 1 / rows_before
         if category:
             comparator = feature.drift_comparator.infinity_norm
-            chance = math.sqrt(scatter)  # two standard deviations of a share at most
+            chance = chance_of_share(scatter)
         else:
             comparator = feature.drift_comparator.jensen_shannon_divergence
-            # The mean of the divergence's chi-squared distribution.
-            chance = (len(counts) - 1) * scatter / (8 * math.log(2))
+            chance = chance_of_divergence(len(counts), scatter)
         comparator.threshold = min(1.0, limit + chance)
     return _compare(counted, counted_before, comparators)
 

@@ -63,6 +63,7 @@ def _told(**changes):
         "labels": [["1", 4], ["5", 3], ["great", 1]],
         "conflicts": [],
         "places": [],
+        "histograms": [],
         "shards": [],
     } | changes
     told["summaries"] = [dataclasses.asdict(s) for s in told["summaries"]]
@@ -206,7 +207,9 @@ def test_splits_add_up_their_shards():
         _shard("train", 0, {"en": {"bad": 2}, "": {"good": 1}}),
         _shard("train", 1, {"en": {"bad": 1, "good": 1}}, longest=40),
     ]
-    described = _facts().describe([*train, _shard("test", 0, {"de": {"fair": 1}})])
+    histograms = {"rows": 5, "squares": 5, "counts": {"truncated": {"no": 5}}}
+    facts = _facts(histograms=[["train", histograms]])
+    described = facts.describe([*train, _shard("test", 0, {"de": {"fair": 1}})])
     assert described["augmented"] is None
     assert described["splits"]["train"] == {
         "examples": 5,
@@ -215,9 +218,11 @@ def test_splits_add_up_their_shards():
         "truncated": 2,
         "labels": {"bad": 3, "fair": 0, "good": 2},
         "languages": {"": {"good": 1}, "en": {"bad": 3, "good": 1}},
+        "histograms": histograms,
         "shards": [{"name": s.name, "examples": s.examples} for s in train],
     }
     assert described["splits"]["validation"]["examples"] == 0
+    assert described["splits"]["validation"]["histograms"] is None
 
 
 def test_augmented_examples_are_told_beside_the_splits():

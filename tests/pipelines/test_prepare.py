@@ -6,6 +6,7 @@ import gzip
 import json
 from collections import Counter
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +14,11 @@ import pytest
 import tensorflow as tf
 import tensorflow_data_validation as tfdv
 
+from reviewbeam.components.common.corpus_config import TextRules
+from reviewbeam.components.common.encoder_directory import open_encoder
+from reviewbeam.components.common.serving_drift_config import FEATURES
+from reviewbeam.components.common.serving_statistics import chunk_statistics
+from reviewbeam.components.tokenization.tokenizer import Tokenizer
 from tests.pipelines.conftest import SAMPLE
 
 
@@ -89,6 +95,33 @@ def test_counts_stand_for_all_copies(dataset):
               for e in _examples(dataset, s)]  # fmt: skip
     assert sum(counts) == 491
     assert sorted(counts)[-8:] == [2] * 8
+
+
+def test_histograms_are_those_of_the_reviews_as_score_would_count_them(
+    dataset, tiny_encoder, configs
+):
+    rules = TextRules.model_validate(configs["prepare"]["text"])
+    tokenizer = Tokenizer(open_encoder(str(tiny_encoder)).vocabulary, rules)
+    for split, facts in _manifest(dataset)["splits"].items():
+        texts, languages = [], []
+        for example in _examples(dataset, split):
+            copies = int(example["count"])
+            texts += [example["text"].numpy().decode()] * copies
+            languages += [example["language"].numpy().decode() or None] * copies
+        found = chunk_statistics(
+            pa.RecordBatch.from_pydict(
+                {"text": texts, "language": pa.array(languages, pa.string())}
+            ),
+            tokenizer.encode(pa.array(texts)),
+            np.full((len(texts), 2), 0.5, np.float32),
+            np.zeros(len(texts), np.int64),
+            ("negative", "positive"),
+            "multiclass",
+        )
+        assert facts["histograms"]["rows"] == found["rows"] == len(texts)
+        counts = facts["histograms"]["counts"]
+        assert counts.keys() == FEATURES.keys() - {"predicted_label", "confidence"}
+        assert counts == {name: found["counts"][name] for name in counts}
 
 
 def test_rejects_tell_file_row_and_rule(dataset):

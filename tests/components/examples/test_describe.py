@@ -65,29 +65,6 @@ def test_describes_examples_without_their_text():
 
 
 @pytest.mark.parametrize(
-    ("text", "emoji", "others"),
-    [
-        ("Gut", 0, 0),
-        ("Très bien", 0, 0),
-        ("ab 12", 0, 0.4),
-        ("5/5!", 0, 1),
-        ("好，。", 0, 2 / 3),
-        ("किताब", 0, 0),  # vowel signs are marks
-        ("o\u0308", 0, 0),  # so are combining accents
-        ("a\u00a0\t\u3000", 0, 0),  # white space of any script
-        ("© 20°", 0, 0.8),  # symbols, but no emoji
-        ("😀😀ab", 0.5, 0.5),
-        ("☀", 1, 1),
-        ("👍🏽", 1, 1),  # with a skin tone
-        ("🇩🇪 ok", 0.4, 0.4),  # a flag is two characters
-    ],
-)
-def test_shares_of_characters(text, emoji, others):
-    assert _described("emoji_share", text=[text]) == [[pytest.approx(emoji)]]
-    assert _described("non_letter_share", text=[text]) == [[pytest.approx(others)]]
-
-
-@pytest.mark.parametrize(
     "language", ["de", "EN", "pt-BR", "zh_Hant", "sr-Latn-RS", "unknown"]
 )
 def test_language_codes_are_shown(language):

@@ -57,6 +57,7 @@ def write_dataset(
     shards: int = 3,
     label_type: str | None = None,
     languages: Sequence[str] = ("en",),
+    counts: Sequence[int] = (1,),
     **manifest,
 ) -> Path:
     """Writes shards and manifest as `prepare` does.
@@ -71,6 +72,7 @@ def write_dataset(
       shards: of each split; the last one may be empty.
       label_type: by default binary or multiclass.
       languages: of the rows, in turn; an empty one is not known.
+      counts: how many reviews the rows stand for, in turn.
       manifest: replaces top-level entries.
     """
     directory.mkdir(parents=True)
@@ -87,9 +89,10 @@ def write_dataset(
                 for token_ids, label in part:
                     example_id = f"{split}-{number}"
                     language = languages[number % len(languages)]
+                    count = counts[number % len(counts)]
                     number += 1
                     example = _example(
-                        token_ids, label, example_id, language, len(names)
+                        token_ids, label, example_id, language, count, len(names)
                     )
                     writer.write(example)
             entries.append({"name": name, "examples": len(part)})
@@ -125,7 +128,7 @@ def write_dataset(
     return directory
 
 
-def _example(token_ids, label, example_id, language, classes) -> bytes:
+def _example(token_ids, label, example_id, language, count, classes) -> bytes:
     def integers(values):
         return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
 
@@ -144,7 +147,7 @@ def _example(token_ids, label, example_id, language, classes) -> bytes:
         "id": text(example_id),
         "language": text(language) if language else tf.train.Feature(),
         "text": text(f"review {example_id}"),
-        "count": integers([1]),
+        "count": integers([count]),
     }
     features = tf.train.Features(feature=feature)
     return tf.train.Example(features=features).SerializeToString()

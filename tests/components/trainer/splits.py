@@ -33,4 +33,5 @@ def make_split(
         labels=found if isinstance(found, np.ndarray) else np.array(found, np.int32),
         ids=pa.chunked_array([pa.array([b"x"] * len(rows), pa.large_binary())]),
         languages=pa.chunked_array([pa.array(spoken, pa.string())]),
+        counts=np.ones(len(rows), np.int64),
     )

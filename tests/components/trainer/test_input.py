@@ -21,7 +21,8 @@ ROWS = [([0, 5, 6, 2], 2), ([0, 7, 2], 0), ([0, 2], 1), ([0, 8, 9, 10, 2], 2)]
 
 @pytest.fixture
 def small(tiny_encoder, tmp_path):
-    return write_dataset(tmp_path / "small", tiny_encoder, {"train": ROWS})
+    splits = {"train": ROWS}
+    return write_dataset(tmp_path / "small", tiny_encoder, splits, counts=(1, 3, 7))
 
 
 def read(dataset, change=None, *, name="train", labels=LABELS):
@@ -43,6 +44,7 @@ def test_a_split_is_read_as_it_was_written(small):
     assert split.labels.dtype == np.int32
     assert split.example_ids(np.array([3, 0])) == ["train-3", "train-0"]
     assert split.languages.to_pylist() == ["en"] * 4
+    assert split.counts.tolist() == [1, 3, 7, 1]
 
 
 @pytest.mark.parametrize("labels", [LABELS, MANY])

@@ -141,6 +141,7 @@ def test_figures_of_a_language_are_those_of_its_rows_alone(label_type, head):
         labels,
         pa.chunked_array([pa.array([b"x"] * ROWS, pa.large_binary())]),
         pa.chunked_array([pa.array(languages.tolist(), pa.string())]),
+        np.ones(ROWS, np.int64),
     )
     task = make_task(label_type, head, classes)
     found = task.by_language(logits, split)

@@ -9,9 +9,11 @@ import pytest
 import tensorflow as tf
 from rich.console import Console
 
+from reviewbeam.components.common.calibration import calibrated, decide
 from reviewbeam.components.common.encoder_directory import open_encoder
 from reviewbeam.components.common.errors import ReviewbeamError, UserError
 from reviewbeam.components.common.model_directory import open_model
+from reviewbeam.components.common.serving_statistics import count_predictions
 from reviewbeam.components.common.train_config import LossConfig
 from reviewbeam.components.trainer import export
 from reviewbeam.components.trainer.calibrate import (
@@ -27,7 +29,7 @@ from reviewbeam.components.trainer.losses import row_losses
 from reviewbeam.components.trainer.metrics import Task
 from reviewbeam.components.trainer.model import weights_sha256
 from reviewbeam.components.trainer.train import train
-from tests.components.trainer.datasets import make_rows, write_dataset
+from tests.components.trainer.datasets import NAMES, make_rows, write_dataset
 
 # What users run: nothing of this project is imported.
 LOAD_KERAS_FILE = """
@@ -173,6 +175,12 @@ def test_the_calibration_is_what_validation_says_of_the_published_model(model, d
         )
         | predictions["calibration"]
     )
+    probabilities = calibrated(probabilities, languages, "multiclass", found)
+    decided = decide(probabilities, languages, "multiclass", found)
+    expected = count_predictions(probabilities, decided, NAMES, "multiclass")
+    shown = predictions["histograms"]
+    assert (shown["rows"], shown["squares"]) == (120, 120)
+    assert shown["counts"]["predicted_label"] == expected["counts"]["predicted_label"]
 
 
 def test_history_and_summary_tell_what_the_published_model_does(model, dataset):
