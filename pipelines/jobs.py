@@ -7,8 +7,6 @@ import argparse
 import dataclasses
 import importlib.util
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
 from reviewbeam.components.common.config import load_config
@@ -18,6 +16,12 @@ from reviewbeam.components.common.errors import (
     UserError,
 )
 from reviewbeam.pipelines import console
+from reviewbeam.pipelines.job_inputs import (
+    beam_options,
+    folder,
+    lines_of_standard_input,
+    overrides_of,
+)
 
 
 def run_job(arguments: argparse.Namespace) -> int:
@@ -39,7 +43,7 @@ def _encoder(arguments: argparse.Namespace) -> tuple[Any, int]:
         output = hub_cache(arguments.source)
     with console.Step(f"encoder from {arguments.source}"):
         manifest, made = bring_encoder(
-            arguments.source, _folder(str(output)), overwrite=arguments.overwrite
+            arguments.source, folder(str(output)), overwrite=arguments.overwrite
         )
     console.say(f"Encoder in {output}" + ("" if made else ", made before"))
     return manifest | {"output": str(output)}, 0
@@ -48,12 +52,12 @@ def _encoder(arguments: argparse.Namespace) -> tuple[Any, int]:
 def _prepare(arguments: argparse.Namespace) -> tuple[Any, int]:
     from reviewbeam.components.common.prepare_config import PrepareConfig
 
-    overrides = _set(arguments)
+    overrides = overrides_of(arguments)
     if arguments.baseline is not None:
         overrides.append(f"baseline={json.dumps(arguments.baseline)}")
     config = load_config(PrepareConfig, arguments.config, overrides)
-    options = _beam_options(arguments)
-    output = _folder(arguments.output)
+    options = beam_options(arguments)
+    output = folder(arguments.output)
     with console.Step("prepare"):
         with console.quiet_import():
             from reviewbeam.pipelines.prepare import prepare
@@ -82,9 +86,9 @@ def _train(arguments: argparse.Namespace) -> tuple[Any, int]:
 
     summary = train(
         config,
-        _folder(arguments.dataset),
-        _folder(arguments.output),
-        initial=_folder(arguments.init) if arguments.init else None,
+        folder(arguments.dataset),
+        folder(arguments.output),
+        initial=folder(arguments.init) if arguments.init else None,
         overwrite=arguments.overwrite,
     )
     console.say_model(summary)
@@ -96,8 +100,8 @@ def _tune(arguments: argparse.Namespace) -> tuple[Any, int]:
     from reviewbeam.components.common.tune_config import TuneConfig
 
     config = load_config(TuneConfig, arguments.config, arguments.set)
-    dataset, output = _folder(arguments.dataset), _folder(arguments.output)
-    model = _folder(arguments.train_best) if arguments.train_best else None
+    dataset, output = folder(arguments.dataset), folder(arguments.output)
+    model = folder(arguments.train_best) if arguments.train_best else None
     if importlib.util.find_spec("keras_tuner") is None:
         raise UserError(
             "tune needs KerasTuner, which is not installed: "
@@ -120,18 +124,18 @@ def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
     from reviewbeam.components.common.evaluate_config import EvaluateConfig
 
     config = load_config(EvaluateConfig, arguments.config, arguments.set)
-    options = _beam_options(arguments)
-    output = _folder(arguments.output)
+    options = beam_options(arguments)
+    output = folder(arguments.output)
     with console.Step("evaluate"):
         from reviewbeam.components.common.blessing_config import YES
         from reviewbeam.components.common.models_folder import pinned
         from reviewbeam.pipelines.blessing import evaluate_and_bless
 
-        baseline = arguments.baseline and pinned(_folder(arguments.baseline))
+        baseline = arguments.baseline and pinned(folder(arguments.baseline))
         metrics = evaluate_and_bless(
             config,
-            pinned(_folder(arguments.model)),
-            _folder(arguments.gold or arguments.dataset),
+            pinned(folder(arguments.model)),
+            folder(arguments.gold or arguments.dataset),
             output,
             options,
             baseline=baseline,
@@ -147,13 +151,13 @@ def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
 
 
 def _quantize(arguments: argparse.Namespace) -> tuple[Any, int]:
-    model = _folder(arguments.model)
+    model = folder(arguments.model)
     with console.Step("quantize"):
         with console.quiet_import():
             from reviewbeam.pipelines.quantize import quantize
 
         manifest, _ = quantize(
-            model, _folder(arguments.dataset), overwrite=arguments.overwrite
+            model, folder(arguments.dataset), overwrite=arguments.overwrite
         )
     console.say_quantized(manifest, model)
     return manifest, 0
@@ -162,13 +166,13 @@ def _quantize(arguments: argparse.Namespace) -> tuple[Any, int]:
 def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
     from reviewbeam.components.common.score_config import ScoreConfig
 
-    config = load_config(ScoreConfig, arguments.config, _set(arguments))
-    options = _beam_options(arguments)
-    output = _folder(arguments.output)
+    config = load_config(ScoreConfig, arguments.config, overrides_of(arguments))
+    options = beam_options(arguments)
+    output = folder(arguments.output)
     with console.Step("score") as step:
         from reviewbeam.pipelines.serving import model_to_score_with
 
-        model = model_to_score_with(config, _folder(arguments.model))
+        model = model_to_score_with(config, folder(arguments.model))
         if arguments.dry_run:
             from reviewbeam.pipelines.score_preview import preview
 
@@ -205,10 +209,10 @@ def score_code(report: Any) -> int:
 def _predict(arguments: argparse.Namespace) -> tuple[Any, int]:
     from reviewbeam.components.common.models_folder import pinned
 
-    texts = arguments.text or _lines_of_standard_input()
+    texts = arguments.text or lines_of_standard_input()
     from reviewbeam.pipelines.predict import predict
 
-    predictions = predict(pinned(_folder(arguments.model)), texts)
+    predictions = predict(pinned(folder(arguments.model)), texts)
     if not arguments.json:
         console.say_predictions(predictions)
     return [dataclasses.asdict(answer) for answer in predictions], 0
@@ -217,8 +221,8 @@ def _predict(arguments: argparse.Namespace) -> tuple[Any, int]:
 def _promote(arguments: argparse.Namespace) -> tuple[Any, int]:
     from reviewbeam.components.common.models_folder import promote
 
-    models = _folder(arguments.models)
-    serving, new = promote(_folder(arguments.model), models, force=arguments.force)
+    models = folder(arguments.models)
+    serving, new = promote(folder(arguments.model), models, force=arguments.force)
     console.say_serving(serving, models, "" if new else ", as before")
     return serving.model_dump(mode="json") | {"done_before": not new}, 0
 
@@ -226,7 +230,7 @@ def _promote(arguments: argparse.Namespace) -> tuple[Any, int]:
 def _rollback(arguments: argparse.Namespace) -> tuple[Any, int]:
     from reviewbeam.components.common.models_folder import rollback
 
-    models = _folder(arguments.models)
+    models = folder(arguments.models)
     serving = rollback(models)
     console.say_serving(serving, models, f", no longer {serving.rolled_back[0]}")
     return serving.model_dump(mode="json"), 0
@@ -236,12 +240,12 @@ def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
     from reviewbeam.components.common.run_config import RunConfig
 
     config = load_config(RunConfig, arguments.config, arguments.set)
-    options = _beam_options(arguments)
+    options = beam_options(arguments)
     with console.quiet_import():
         from reviewbeam.pipelines import run, score_summary
 
     report = run.run(config, options, overwrite=arguments.overwrite, step=console.Step)
-    output = _folder(config.output)
+    output = folder(config.output)
     console.say()
     console.say_dataset(report.dataset, output / run.DATASET)
     console.say_model(report.model)
@@ -274,34 +278,3 @@ _JOBS = {
     "rollback": _rollback,
     "run": _run,
 }
-
-
-def _lines_of_standard_input() -> list[str]:
-    lines = sys.stdin.buffer.read().removesuffix(b"\n").split(b"\n")
-    return [line.decode("utf-8", errors="surrogateescape") for line in lines]
-
-
-def _set(arguments: argparse.Namespace) -> list[str]:
-    """The overrides, --input among them."""
-    inputs = [f"input={json.dumps(arguments.input)}"] if arguments.input else []
-    return [*arguments.set, *inputs]
-
-
-def _beam_options(arguments: argparse.Namespace):
-    from reviewbeam.pipelines.options import beam_options
-
-    return beam_options(arguments.beam_arguments, arguments.beam)
-
-
-def _folder(path: str) -> Path:
-    """A local folder.
-
-    Raises:
-      UserError: it is a place of an object store, which would become a folder here.
-    """
-    if "://" in path:
-        raise UserError(
-            f"{path!r} is not on a local file system, where outputs, datasets and "
-            "models must be. Only --input reads other file systems."
-        )
-    return Path(path)

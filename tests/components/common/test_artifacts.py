@@ -170,7 +170,7 @@ def test_manifest_round_trip(artifact):
     written = write_manifest(directory, "dataset", "f" * 64, files=names, rows=3)
 
     assert written == {
-        "format": 2,
+        "format": 3,
         "kind": "dataset",
         "fingerprint": "f" * 64,
         "files": described,  # without the record of the run
@@ -183,7 +183,7 @@ def test_manifest_round_trip(artifact):
 def test_facts_cannot_replace_what_every_manifest_says(tmp_path):
     written = write_manifest(tmp_path, "dataset", "f", files=[], format=7)
 
-    assert written["format"] == 2
+    assert written["format"] == 3
 
 
 @pytest.mark.parametrize(
