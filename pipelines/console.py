@@ -244,6 +244,13 @@ def say_blessing(verdict: dict[str, Any] | None) -> None:
         say(line)
 
 
+def say_serving(serving: Any, models: Path, how: str) -> None:
+    """Prints which model is in service."""
+    say(f"In service: {serving.current}{how}")
+    before = ", ".join(serving.previous) or "none"
+    say(f"  in {models}; before it: {before}")
+
+
 def say_quantized(manifest: dict[str, Any], model: Path) -> None:
     """Prints how often the labels of the int8 model are the exact one's."""
     told = manifest["agreement"]

@@ -72,10 +72,3 @@ def _note_damaged(damaged: dict[str, str]) -> None:
             f"reviewbeam: {path} is damaged: {damage}. Nothing of it was published; "
             "deliver it again, and the next run scores it."
         )
-
-
-def say_serving(serving: Any, models: Path, how: str) -> None:
-    """Prints which model is in service."""
-    say(f"In service: {serving.current}{how}")
-    before = ", ".join(serving.previous) or "none"
-    say(f"  in {models}; before it: {before}")

@@ -65,6 +65,8 @@ RULES = {
     "must_not_lose": {"metric": "f1", "slice": "language", "margin": 0.01},
     "min_rows": 50,
 }
+# Nothing is left to a calibration, which takes seconds.
+FIXED = {"inference": {"engine": "tensorflow", "batch_tokens": 4096, "threads": 1}}
 CONFIG = {"blessing": RULES, "min_slice_rows": 10, "bootstrap": {"resamples": 200}}
 
 
@@ -76,7 +78,7 @@ def evaluate(command, write_config, dataset, tmp_path):
         output = tmp_path / name
         given = [] if baseline is None else ["--baseline", baseline]
         code, out, err = command(
-            "evaluate", "--config", write_config(config), "--model", model,
+            "evaluate", "--config", write_config(FIXED | config), "--model", model,
             "--dataset", dataset, "--output", output, *given, *more,
         )  # fmt: skip
         return code, output, out, err

@@ -16,6 +16,7 @@ from reviewbeam.pipelines import serving
 from reviewbeam.pipelines.serving import model_to_score_with
 from tests.pipelines.conftest import SAMPLE
 from tests.pipelines.fake_models import write_model
+from tests.pipelines.test_blessing import FIXED
 from tests.pipelines.test_poisoned_models import change_json, rehash
 
 
@@ -84,7 +85,7 @@ def test_a_model_or_folder_that_is_none(command, models, tmp_path):
 def score(command, write_config, model, output, **config):
     columns = {"text": "text", "id": "id", "language": "language"}
     return command(
-        "score", "--config", write_config({"columns": columns} | config),
+        "score", "--config", write_config({"columns": columns} | FIXED | config),
         "--model", model, "--output", output,
         "--input", SAMPLE / "new_arrivals.jsonl",
     )  # fmt: skip
@@ -113,7 +114,7 @@ def test_evaluate_takes_what_is_in_service(
 ):
     promote(blessed[0], models)
     code, *_ = command(
-        "evaluate", "--config", write_config({"bootstrap": {"resamples": 20}}),
+        "evaluate", "--config", write_config(FIXED),
         "--model", blessed[1], "--baseline", models, "--dataset", dataset,
         "--output", tmp_path / "evaluation",
     )  # fmt: skip
@@ -188,10 +189,15 @@ def run(command, configs, monkeypatch, tmp_path, models):
         data["prepare"] = data["prepare"] | {
             "input": [str(SAMPLE / "reviews.jsonl"), str(SAMPLE / "broken.jsonl")]
         }
-        data["score"] = data["score"] | {"input": [str(SAMPLE / "new_arrivals.jsonl")]}
+        arrivals = {"input": [str(SAMPLE / "new_arrivals.jsonl")]}
+        data["score"] = data["score"] | arrivals | FIXED
         data |= {"output": str(tmp_path / "run"), "models": str(models)}
         resamples = {"bootstrap": {"resamples": 50}}
-        data["evaluate"] = {"blessing": {"min_rows": 50} | blessing} | resamples
+        data["evaluate"] = {
+            "blessing": {"min_rows": 50} | blessing,
+            **resamples,
+            **FIXED,
+        }
         path = tmp_path / "run.yaml"
         path.write_text(yaml.safe_dump(data))
         return command("run", "--config", path, *more)
