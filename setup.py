@@ -56,6 +56,7 @@ EXTRAS_REQUIRE = {
     "language": ["pycld2>=0.42,<1"],
     "dev": [
         "build>=1.2",
+        "duckdb>=1.4",  # a reader of scores, for the tests
         "hypothesis>=6.100",
         "keras-tuner>=1.4.8,<2",  # as `tune` has it, for the tests
         "nncf>=3",  # as `openvino` has it, for the tests
