@@ -193,6 +193,18 @@ def test_a_figure_that_no_resample_has_is_undecided(rows):
     assert found["rules"][0]["model"] is None and found["verdict"] == "not blessed"
 
 
+def test_rows_may_count_as_often_as_the_corpus_had_them(rows):
+    true, languages = rows
+    right = half_right()
+    weights = np.where(right, 1.0, 3.0)  # a quarter of the rows is wrong
+    made = make_predictions(true, right, languages)
+    found = make_judge({"min": {"accuracy": 0.5}, "min_rows": 1}).judge(
+        made, made, np.ones(620, bool), weights
+    )
+    assert found["rules"][0]["model"] == pytest.approx(0.5)
+    assert found["differences"]["accuracy"]["model"] == pytest.approx(0.5)
+
+
 def test_multilabel_rows_are_right_as_a_whole(rows):
     true = np.eye(3, dtype=np.int64)[rows[0]]
     right = half_right()
