@@ -38,6 +38,7 @@ INSTALL_REQUIRES = [
     # stacks tokenize with the same release.
     "sentencepiece>=0.2.1,<0.2.2",
     "scikit-learn>=1.7,<2",
+    "scipy>=1.13,<2",
     "pydantic>=2.11,<3",
     "PyYAML>=6,<7",
     "rich>=13,<16",
@@ -55,8 +56,11 @@ EXTRAS_REQUIRE = {
     "language": ["pycld2>=0.42,<1"],
     "dev": [
         "build>=1.2",
+        "duckdb>=1.4",  # a reader of scores, for the tests
         "hypothesis>=6.100",
         "keras-tuner>=1.4.8,<2",  # as `tune` has it, for the tests
+        "nncf>=3",  # as `openvino` has it, for the tests
+        "openvino>=2026.1",
         "pycld2>=0.42,<1",  # as `language` has it, for the tests
         "pytest>=8",
         "pytest-timeout>=2.3",

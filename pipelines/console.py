@@ -18,7 +18,7 @@ from rich.table import Table
 
 from reviewbeam.components.common.errors import ReviewbeamError
 from reviewbeam.components.evaluation.blessing_text import blessing_text
-from reviewbeam.components.evaluation.table import summary_tables
+from reviewbeam.components.evaluation.table import heading, summary_tables
 from reviewbeam.components.trainer.trials import Trial, trials_table
 
 _log = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
@@ -225,8 +225,7 @@ def say_tuning(summary: dict[str, Any]) -> None:
 
 def say_metrics(metrics: dict[str, Any], output: Path) -> None:
     """Prints the figures overall, per language, the worst slices and the verdicts."""
-    what = "gold set" if metrics["gold"] else f"{metrics['split']} split"
-    say(f"Evaluation on the {what}:")
+    say(f"{heading(metrics)}:")
     for table in summary_tables(metrics):
         say(f"  {table.title}")
         header, *rows = [
@@ -236,8 +235,6 @@ def say_metrics(metrics: dict[str, Any], output: Path) -> None:
         if table.note:
             say(f"  {table.note}")
         say()
-    if seen := metrics["seen_in_training"]["training"]:
-        say(f"  rows whose text the model was trained on: {seen}")
     say(f"  in {output}: metrics.json, report.txt, predictions/")
 
 

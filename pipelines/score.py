@@ -33,7 +33,7 @@ from reviewbeam.pipelines.score_files import (
     find_score_files,
 )
 from reviewbeam.pipelines.score_graph import ChunkWork, ScoreUnits
-from reviewbeam.pipelines.score_outcome import Outcome
+from reviewbeam.pipelines.score_outcome import ModelFailedError, Outcome
 from reviewbeam.pipelines.score_progress import PROGRESS, Progress, following
 from reviewbeam.pipelines.score_settings import (
     check_format,
@@ -244,7 +244,7 @@ class _Job:
         entries = outcome.entries(broken)
         try:
             outcome.check(self.config, entries)
-        except UserError:
+        except (UserError, ModelFailedError):
             self.version.clear_useless()
             raise
         chunks = [PublishedChunk.of(record) for record in outcome.chunks]

@@ -5,17 +5,24 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from reviewbeam.components.common.errors import DataGateError
+from reviewbeam.components.common.errors import DataGateError, ReviewbeamError
 from reviewbeam.components.common.model_directory import ModelMetadata
 from reviewbeam.components.common.score_config import ScoreConfig
 from reviewbeam.components.common.serving_drift import ServingDrift, compare
 from reviewbeam.components.common.serving_drift_config import ServingDriftRules
 from reviewbeam.components.common.serving_statistics import merge
+from reviewbeam.components.inference.faults import FAULTS
 from reviewbeam.components.inference.parts import ChunkRecord, read_chunks, read_units
 from reviewbeam.components.ingestion.files import CorpusFile
 from reviewbeam.components.ingestion.read import SliceSummary, check_summaries
 from reviewbeam.components.ingestion.units import Unit
 from reviewbeam.components.validation.limits import reject_problems
+
+_MANY_FAULTS = 10  # fewer rows without a single score may be bad ones all the same
+
+
+class ModelFailedError(ReviewbeamError):
+    """The model gave no score to any row."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +108,15 @@ class Outcome:
         Raises:
           UserError: a file is wrong as a whole.
           DataGateError: there are too many rejects.
+          ModelFailedError: the model gave no score at all.
         """
+        faults, rows = self._model_faults()
+        if rows == faults >= _MANY_FAULTS:
+            raise ModelFailedError(
+                f"The model failed on all of the {rows} rows that it was given: that "
+                "is no fault of the rows. Try another inference.engine, or train the "
+                "model again."
+            )
         whole = [self.files[name] for name in sorted(entries) if name in self.complete]
         check_summaries(config, whole, self.summaries)
         by_name = [entries[name] for name in sorted(entries)]
@@ -111,6 +126,15 @@ class Outcome:
                 "finished work stays staged for the next run:\n"
                 + "\n".join(f"  - {problem}" for problem in problems)
             )
+
+    def _model_faults(self) -> tuple[int, int]:
+        """Returns how many rows the model failed on, and how many it was given."""
+        rejected = Counter()
+        for chunk in self.chunks:
+            for segment in chunk.segments:
+                rejected.update(segment.rejected)
+        faults = sum(rejected[rule] for rule in FAULTS)
+        return faults, faults + sum(chunk.written for chunk in self.chunks)
 
     def drift(
         self, model: ModelMetadata, rules: ServingDriftRules

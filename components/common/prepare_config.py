@@ -176,7 +176,7 @@ class PrepareConfig(CorpusConfig):
     augment: AugmentRules = AugmentRules()
     schema_rules: SchemaRules = SchemaRules()
     baseline: Name | None = None  # an earlier dataset, to measure drift against
-    gold: bool = False  # for `evaluate --gold` alone: train and tune refuse it
+    gold: bool = False  # for `evaluate --gold` alone: training refuses it
     privacy: PrivacyRules = PrivacyRules()
     partition_bytes: int = Field(16 * 2**20, ge=1024)  # of input per shard of a split
 

@@ -86,7 +86,6 @@ def evaluate_predictions(
     overall["calibration"] = {"expected_calibration_error": error}
 
     slices: dict[str, dict[str, Any]] = {}
-    rows_of_language = slice_rows(predictions, _LANGUAGE)
     for slice_name in dict.fromkeys((_LANGUAGE, *config.slices)):
         slices[slice_name] = {}
         for value, rows in slice_rows(predictions, slice_name).items():
@@ -96,22 +95,7 @@ def evaluate_predictions(
     metrics["languages"] = slices[_LANGUAGE]
     metrics["slices"] = {name: slices[name] for name in dict.fromkeys(config.slices)}
     metrics["worst_slices"] = _worst(metrics["slices"], kind)
-    metrics["calibration"] = config.calibration.model_dump(mode="json") | {
-        "languages": {
-            language: judge(
-                predictions.probabilities[rows],
-                predictions.true[rows],
-                kind,
-                slices[_LANGUAGE][language]["figures"]["ece"]["value"],
-                slices[_LANGUAGE][language]["figures"]["ece"]["interval"],
-                config.calibration,
-                config.bootstrap,
-                language,
-                None if weights is None else weights[rows],
-            )
-            for language, rows in rows_of_language.items()
-        }
-    }
+    metrics["calibration"] = _judged(predictions, weights, metrics, config)
     return metrics
 
 
@@ -222,3 +206,27 @@ def _worst(slices: dict[str, dict[str, Any]], kind: str) -> list[dict[str, Any]]
         listed,
         key=lambda s: (s["too_small"], s["figure_value"], s["slice"], s["value"]),
     )
+
+
+def _judged(
+    predictions: Predictions,
+    weights: np.ndarray | None,
+    metrics: dict[str, Any],
+    config: EvaluateConfig,
+) -> dict[str, Any]:
+    """Returns the limits of calibration, and the verdict on each language."""
+    judged = {}
+    for language, rows in slice_rows(predictions, _LANGUAGE).items():
+        error = metrics["languages"][language]["figures"]["ece"]
+        judged[language] = judge(
+            predictions.probabilities[rows],
+            predictions.true[rows],
+            metrics["type"],
+            error["value"],
+            error["interval"],
+            config.calibration,
+            config.bootstrap,
+            language,
+            None if weights is None else weights[rows],
+        )
+    return config.calibration.model_dump(mode="json") | {"languages": judged}

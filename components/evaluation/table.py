@@ -50,6 +50,14 @@ class Table:
     note: str = ""
 
 
+def heading(metrics: dict[str, Any]) -> str:
+    """Returns what was evaluated, and how many of its rows the model knows."""
+    what = "gold set" if metrics["gold"] else f"{metrics['split']} split"
+    seen = metrics["seen_in_training"]["training"]
+    trained = f"; the model was trained on the texts of {seen} rows" if seen else ""
+    return f"Evaluation on the {what}{trained}"
+
+
 def summary_tables(metrics: dict[str, Any]) -> list[Table]:
     """Returns the tables of a summary: all rows, languages, worst slices, verdicts."""
     worst = _worst_table(metrics, _WORST)
@@ -72,7 +80,8 @@ def report(metrics: dict[str, Any]) -> str:
         counts = [[name, *(f"{n:g}" for n in row)] for name, row in rows]
         tables.append(Table("True class by predicted class", ["", *names], counts))
     tables.append(_mistakes_table(metrics))
-    return "\n\n".join(_text(table) for table in tables if table.rows) + "\n"
+    texts = [_text(table) for table in tables if table.rows]
+    return "\n\n".join([heading(metrics), *texts]) + "\n"
 
 
 def _title(figure: str, kind: str) -> str:
@@ -178,6 +187,8 @@ def _calibration_table(metrics: dict[str, Any]) -> Table:
             if metrics["bootstrap"]["resamples"]
             else "Fewer are not judged without bootstrap.resamples."
         )
+    if metrics["bootstrap"]["resamples"]:
+        notes.append("Its intervals lie high: resamples have fewer different rows.")
     header = ["language", "rows", "error", "", "if calibrated", "verdict"]
     return Table("Calibration", header, rows, " ".join(notes))
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import platform
 import re
 import subprocess
 from collections.abc import Sequence
@@ -49,7 +50,7 @@ def claim_gpu(folder: str, gpus: Sequence[str]) -> str:
     it, however often it asks.
 
     Args:
-      folder: on this host, where its processes leave their claims.
+      folder: where processes leave their claims; hosts may share it.
       gpus: those to choose from, as `visible_gpus` gives them.
 
     Returns:
@@ -61,7 +62,8 @@ def claim_gpu(folder: str, gpus: Sequence[str]) -> str:
     if folder in _held:
         return os.environ[VISIBLE]
     for gpu in gpus:
-        path = Path(folder) / f"gpu-{re.sub(r'[^A-Za-z0-9-]', '_', gpu)}.lock"
+        name = re.sub(r"[^A-Za-z0-9-]", "_", f"{platform.node()}-{gpu}")
+        path = Path(folder) / f"gpu-{name}.lock"
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -74,6 +74,7 @@ def load_engine(
     folder, manifest = open_quantized(model, core_fingerprint)
     if engine_fingerprint and files_fingerprint(manifest) != engine_fingerprint:
         raise UserError(
-            f"{folder} was made again while it was in use. Run the same command again."
+            f"{folder} was made again since the engine was chosen, and scores of two "
+            "models would mix. Score into another --output, or put the old files back."
         )
     return OpenVinoEngine(str(folder / INT8_MODEL), threads=threads)

@@ -19,6 +19,7 @@ PAD_ID = 1  # of XLM-R
 MODEL_FAILED = "model_failed"  # the model raised on this row alone
 MODEL_OUT_OF_MEMORY = "model_out_of_memory"  # this row alone doesn't fit
 MODEL_OUTPUT_INVALID = "model_output_invalid"  # NaN, or no probabilities
+FAULTS = (MODEL_FAILED, MODEL_OUT_OF_MEMORY, MODEL_OUTPUT_INVALID)
 
 Model = Callable[[np.ndarray, np.ndarray], np.ndarray]
 

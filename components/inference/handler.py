@@ -67,8 +67,8 @@ class ClassifierHandler(ModelHandler[pa.RecordBatch, Inferred, LoadedModel]):
           kind: the type of the labels.
           max_faults: rows of one chunk that may fail one by one.
           progress_folder: where each process tells how many rows it has inferred.
-          devices_folder: on each host of several worker processes, where they tell
-            which GPU they took; None: every process may use all GPUs.
+          devices_folder: where several worker processes tell which GPU they took;
+            None: every process may use all GPUs.
         """
         super().__init__()
         self._path = model.path

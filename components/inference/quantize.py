@@ -25,7 +25,11 @@ _SMOOTH_QUANT_ALPHA = 0.8
 
 
 def write_quantized(
-    saved_model: str, rows: Sequence[tuple[np.ndarray, np.ndarray]], directory: Path
+    saved_model: str,
+    rows: Sequence[tuple[np.ndarray, np.ndarray]],
+    directory: Path,
+    *,
+    exact_narrowing: bool,
 ) -> None:
     """Quantizes a SavedModel that was looked through before.
 
@@ -33,18 +37,23 @@ def write_quantized(
       saved_model: its directory.
       rows: token ids and mask of the calibration rows, each int32 [1, tokens].
       directory: to write `model.xml` and `model.bin` into.
+      exact_narrowing: leave the second layer of each feed-forward network in
+        float32: behind the activation function are the ranges that fit int8 least.
+        Of the speed that is gained, a third is lost by it.
     """
     openvino = import_openvino()
     nncf = import_openvino("nncf")
     nncf.set_log_level("ERROR")
+    model = read_openvino_model(saved_model)
     inputs = [{"token_ids": ids, "padding_mask": mask} for ids, mask in rows]
     alphas = nncf.AdvancedSmoothQuantParameters(matmul=_SMOOTH_QUANT_ALPHA)
     with contextlib.redirect_stdout(io.StringIO()):  # of NNCF's progress bars
         quantized = nncf.quantize(
-            read_openvino_model(saved_model),
+            model,
             nncf.Dataset(inputs),
             subset_size=len(inputs),
             model_type=nncf.ModelType.TRANSFORMER,
+            ignored_scope=nncf.IgnoredScope(names=_exact(model, exact_narrowing)),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 smooth_quant_alphas=alphas
             ),
@@ -77,7 +86,7 @@ def agreement(
     same = labels[0] == labels[1]
     if kind == "multilabel":
         same = same.all(axis=1)
-    names = np.array([shown_language(language) for language in languages])
+    names = np.array([shown_language(language) or "unknown" for language in languages])
     return {
         "all": _share(same),
         "languages": {
@@ -85,6 +94,27 @@ def agreement(
         },
         "largest_difference": float(np.abs(values[0] - values[1]).max()),
     }
+
+
+def _exact(model, narrowing: bool) -> list[str]:
+    """Names the matrix products that stay in float32: the head, which costs nothing."""
+    products = [
+        node
+        for node in model.get_ordered_ops()
+        if node.get_type_name() == "MatMul"
+        and node.input_value(1).get_node().get_type_name() == "Constant"
+    ]
+    head = products[-1:]
+    narrower = [node for node in products if narrowing and _narrows(node)]
+    return sorted({node.get_friendly_name() for node in head + narrower})
+
+
+def _narrows(product) -> bool:
+    """Tells whether a projection's output is narrower than its input."""
+    inputs, outputs = product.input_value(1).get_node().data.shape[-2:]
+    if product.get_attributes()["transpose_b"]:
+        inputs, outputs = outputs, inputs
+    return outputs < inputs
 
 
 def _share(same: np.ndarray) -> dict[str, Any]:

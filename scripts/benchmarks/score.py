@@ -212,14 +212,14 @@ def _measure(
     run = measure(command, environment, folder)
     if output.is_dir():
         facts = json.loads((output / "_run.json").read_text())
+        counted = facts.pop("inference")
+        facts["padding"] = 1 - counted["tokens"] / counted["padded_tokens"]
         parts = sorted(output.glob("model_version=*/part-*"))
         scores = ds.dataset(parts).to_table().to_pylist()
     else:
         facts = json.loads((folder / "stdout").read_text().splitlines()[-1])
         scores = list(map(json.loads, output.read_text().splitlines()))
-    run |= {key: facts.get(key, 0.0) for key in ("seconds", "padding")}
-    # Ours tells other things of its inference.
-    run["inference"] = 0.0 if output.is_dir() else facts.get("inference", 0.0)
+    run |= {key: facts.get(key, 0.0) for key in ("seconds", "inference", "padding")}
     return run, {row["id"]: row["probabilities"] for row in scores}
 
 

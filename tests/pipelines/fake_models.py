@@ -35,7 +35,9 @@ def formula(token_ids, classes):
     return np.array([((ids * (c + 3)) % 11 - 5).sum() % 9 - 4 for c in range(classes)])
 
 
-class _Formula(tf.Module):
+class Formula(tf.Module):
+    """A model whose answers are `formula`'s."""
+
     def __init__(self, classes, kind):
         super().__init__()
         self._factors = tf.Variable([c + 3 for c in range(classes)])
@@ -48,10 +50,14 @@ class _Formula(tf.Module):
         ]
     )
     def serve(self, token_ids, padding_mask):
+        return {"probabilities": self.answer(token_ids, padding_mask)}
+
+    def answer(self, token_ids, padding_mask):
+        """Returns float32 [rows, classes]."""
         each = (token_ids[:, :, None] * self._factors) % 11 - 5
         total = tf.reduce_sum(each * padding_mask[:, :, None], axis=1)
         values = tf.cast(total % 9 - 4, tf.float32)
-        return {"probabilities": self._to_probabilities(values)}
+        return self._to_probabilities(values)
 
 
 class Oracle(tf.Module):
@@ -123,7 +129,7 @@ def write_model(
     if isinstance(dataset, Path):
         told = json.loads((dataset / "manifest.json").read_text())
     labels = told["labels"]
-    module = module or _Formula(len(labels["names"]), labels["type"])
+    module = module or Formula(len(labels["names"]), labels["type"])
     tf.saved_model.save(
         module,
         str(directory / SAVED_MODEL),

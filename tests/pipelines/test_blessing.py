@@ -198,7 +198,7 @@ def test_rows_that_either_model_saw_are_left_out(evaluate, make_model, examples)
     assert "30 were left out" in out
     metrics = json.loads((output / "metrics.json").read_text())
     assert metrics["seen_in_training"] == {"training": 10, "validation": 10}
-    assert "rows whose text the model was trained on: 10" in out
+    assert "the model was trained on the texts of 10 rows" in out
 
 
 def test_too_few_rows_are_no_verdict(evaluate, make_model, examples):

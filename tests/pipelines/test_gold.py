@@ -6,6 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from reviewbeam.components.common.errors import UserError
+from reviewbeam.pipelines.quantize import quantize
 from tests.pipelines.fake_models import write_model
 from tests.pipelines.test_prepare_rules import (
     reviews,
@@ -86,6 +88,12 @@ def test_train_refuses_it(made, tiny_encoder):
     assert found.code == 2
     assert "is a gold set" in found.err and "no training may use" in found.err
     assert not found.output.exists()
+
+
+def test_quantize_refuses_it(made):
+    with pytest.raises(UserError, match="is a gold set .* only evaluated on"):
+        quantize(made / "model", made / "gold")
+    assert not (made / "model" / "openvino-int8").exists()
 
 
 @pytest.mark.parametrize(

@@ -3,28 +3,35 @@
 python score_beam.py --model MODEL/hf --input a.jsonl --output b.jsonl
 """
 
+import importlib
+import importlib.machinery
 import json
+import sys
+import types
 
 import apache_beam as beam
 import score_files
 import torch
-import transformers
 from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from transformers import AutoModel
 
-# Beam's module names it, for other handlers; transformers 5 has it no more.
-transformers.TFAutoModel = transformers.AutoModel
+# Beam's module imports two names for its other handlers. transformers 5 has no such
+# class, and TensorFlow dies beside PyTorch's Triton: both bring LLVM.
+importlib.import_module("transformers.pipelines")  # it makes the package anew
+sys.modules["transformers"].TFAutoModel = AutoModel
+sys.modules["tensorflow"] = types.ModuleType("tensorflow")
+sys.modules["tensorflow"].Tensor = torch.Tensor
+sys.modules["tensorflow"].__spec__ = importlib.machinery.ModuleSpec("tensorflow", None)
 from apache_beam.ml.inference.huggingface_inference import (  # noqa: E402
     HuggingFacePipelineModelHandler,
 )
-
-_jobs: list[score_files.Job] = []  # begun when the model is loaded
 
 
 class _Handler(HuggingFacePipelineModelHandler):
     def load_model(self):
         model = super().load_model()
-        _jobs.append(score_files.Job())
+        score_files.jobs.append(score_files.Job())
         return model
 
 
@@ -39,6 +46,8 @@ def main() -> None:
         task="text-classification",
         model=options.model,
         device="CPU",
+        # Keys leave a tuple, which a pipeline takes for one text.
+        inference_fn=lambda texts, model, more: model(list(texts), **more),
         load_pipeline_args={"top_k": None},
         inference_args={
             "batch_size": options.batch,
@@ -59,7 +68,7 @@ def main() -> None:
             | beam.io.WriteToText(options.output, shard_name_template="")
         )
     with open(options.output, encoding="utf-8") as lines:
-        _jobs[0].say(reviews=sum(1 for _ in lines))
+        score_files.jobs[0].say(reviews=sum(1 for _ in lines))
 
 
 def _line(key: str, scores: list[dict], place: dict[str, int]) -> str:

@@ -126,3 +126,6 @@ class Job:
         facts["start"] = self.begun - _started
         usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         print(json.dumps(facts | {"peak": usage}))
+
+
+jobs: list[Job] = []  # of a framework that loads the model itself

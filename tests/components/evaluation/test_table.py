@@ -7,7 +7,7 @@ from reviewbeam.components.common.evaluate_config import (
 )
 from reviewbeam.components.evaluation.metrics import evaluate_predictions
 from reviewbeam.components.evaluation.mistakes import confident_mistakes
-from reviewbeam.components.evaluation.table import report, summary_tables
+from reviewbeam.components.evaluation.table import heading, report, summary_tables
 from tests.components.evaluation.rows import predictions_of, random_predictions
 
 NAMES = ("negative", "neutral", "positive")
@@ -17,6 +17,8 @@ QUICK = EvaluateConfig(
 TRUE = np.array([0, 0, 0, 1, 2, 2])
 PREDICTED = np.array([0, 0, 1, 1, 1, 2])
 EXPECTED = """\
+Evaluation on the test split
+
 All 6 rows
                       value  95 % interval
 accuracy              0.667
@@ -74,7 +76,9 @@ r004  de        positive  neutral       0.800
 def _metrics(kind, config, predictions, names=NAMES):
     metrics = evaluate_predictions(predictions, names, kind, config)
     mistakes = confident_mistakes(predictions, names, kind, config.mistakes)
-    return metrics | {"mistakes": [mistake.described for mistake in mistakes]}
+    described = [mistake.described for mistake in mistakes]
+    told = {"split": "test", "gold": False, "mistakes": described}
+    return told | {"seen_in_training": {"training": 0, "validation": 0}} | metrics
 
 
 def _predictions():
@@ -140,6 +144,15 @@ def test_a_scale():
     text = report(metrics)
     for title in ("mean error", "within one", "quadratic kappa"):
         assert text.count(title) == 2  # of all rows, and a column of the languages
+
+
+def test_the_first_line_says_what_was_evaluated():
+    metrics = _metrics("multiclass", QUICK, _predictions())
+    assert heading(metrics) == "Evaluation on the test split"
+    metrics |= {"gold": True, "seen_in_training": {"training": 7, "validation": 2}}
+    told = "Evaluation on the gold set; the model was trained on the texts of 7 rows"
+    assert heading(metrics) == told
+    assert report(metrics).startswith(f"{told}\n\nAll 6 rows\n")
 
 
 def test_the_summary_is_short():

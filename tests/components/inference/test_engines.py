@@ -112,7 +112,7 @@ def test_projections_are_rewritten_as_matrix_products(transformer):
 
 def run(choice, path, rows, budget=64):
     handler = ClassifierHandler(
-        ModelDirectory(path, None, ""),
+        ModelDirectory(path, None, "core", "content"),
         ResolvedInference(choice, budget, threads=2),
         classes=CLASSES,
         kind="multiclass",

@@ -28,7 +28,7 @@ def make_handler(path="the/model", classes=CLASSES, budget=64, cls=None, **optio
     """A handler of a multilabel model: any three numbers from 0 to 1 will do."""
     settings = {"kind": "multilabel", "max_faults": 100} | options
     return (cls or ClassifierHandler)(
-        ModelDirectory(Path(path), None, "core"),
+        ModelDirectory(Path(path), None, "core", "content"),
         ResolvedInference("tensorflow", budget, threads=2),
         classes=classes,
         **settings,

@@ -17,7 +17,7 @@ from tests.components.inference.test_decide import _model
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = save_model(tmp_path_factory.mktemp("plain"))
-    return ModelDirectory(path, _model("multiclass", ["a", "b", "c"]), "core")
+    return ModelDirectory(path, _model("multiclass", ["a", "b", "c"]), "core", "c")
 
 
 @pytest.fixture
