@@ -172,6 +172,20 @@ def test_what_is_chance_is_undecided(rows):
     assert verdicts(found)[0][2] == "holds" and found["verdict"] == "blessed"
 
 
+def test_a_rule_that_no_slice_is_large_enough_for_gives_no_verdict(rows):
+    rules = {"must_not_lose": {"metric": "f1", "slice": "language"}}
+    right = half_right()
+    found = judge(rules, rows, right, right, min_slice_rows=301)
+    assert {v for _, _, v in verdicts(found)} == {"too small"}
+    assert (
+        found["verdict"] == "no verdict"
+        and "no language has the 301" in (found["reason"])
+    )
+    rules |= {"min": {"accuracy": 1.0}}  # broken whatever the languages say
+    found = judge(rules, rows, right, right, min_slice_rows=301)
+    assert found["verdict"] == "not blessed"
+
+
 def test_of_an_error_less_is_more(rows):
     old, new = half_right(), half_right()
     new[:300] = np.arange(300) % 2 == 0
