@@ -151,7 +151,9 @@ def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
 
 
 def _quantize(arguments: argparse.Namespace) -> tuple[Any, int]:
-    model = folder(arguments.model)
+    from reviewbeam.components.common.models_folder import pinned
+
+    model = pinned(folder(arguments.model))
     with console.Step("quantize"):
         with console.quiet_import():
             from reviewbeam.pipelines.quantize import quantize

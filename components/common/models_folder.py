@@ -26,6 +26,7 @@ from reviewbeam.components.common.model_directory import (
 from reviewbeam.components.common.publishing import folder_lock, make_folder
 
 SERVING = "SERVING"
+_IN_THE_MAKING = shutil.ignore_patterns("*.staged", ".*")
 
 
 class Serving(Config):
@@ -192,18 +193,26 @@ def _bring(model: Path, models: Path, name: str, content: str) -> None:
     target, staged = models / name, models / f".{name}.staged"
     if not target.exists():
         shutil.rmtree(staged, ignore_errors=True)  # of a run that was killed
-        shutil.copytree(model, staged)
-        if open_model(os.fspath(staged)).content_fingerprint != content:
-            raise UserError(f"{str(model)!r} changed while it was copied. Try again.")
-        os.sync()  # the files before the name
-        os.rename(staged, target)
+        try:
+            shutil.copytree(model, staged, ignore=_IN_THE_MAKING)
+            if open_model(os.fspath(staged)).content_fingerprint != content:
+                raise UserError(
+                    f"{str(model)!r} changed while it was copied. Promote it again."
+                )
+            os.sync()  # the files before the name
+            os.rename(staged, target)
+        except BaseException:
+            shutil.rmtree(staged, ignore_errors=True)
+            raise
     elif target.resolve() != model.resolve():
         open_model(os.fspath(target))
         blessed = read_blessing(model) is not None
-        for entry in model.iterdir():  # what came later: BLESSED, another engine's form
-            newer = entry.name == BLESSED and blessed
-            if newer or not (target / entry.name).exists():
-                _bring_entry(entry, target / entry.name)
+        names = {entry.name for entry in model.iterdir()}
+        # What came later: BLESSED, another engine's form.
+        for name in sorted(names - _IN_THE_MAKING(model, names)):
+            newer = name == BLESSED and blessed
+            if newer or not (target / name).exists():
+                _bring_entry(model / name, target / name)
 
 
 def _bring_entry(source: Path, target: Path) -> None:

@@ -120,17 +120,21 @@ class Judge:
         found["rules"] = self._bounds({n: float(v[0]) for n, v in own.items()})
         for rule in self.rules.must_not_lose if baseline is not None else ():
             if rule.slice is None:
-                difference = differences.get(self._metric(rule))
-                found["rules"].append(_judged(rule, difference, rows))
+                judged = [_judged(rule, differences.get(self._metric(rule)), rows)]
             else:
-                found["rules"] += self._slices(rule, model, baseline, unseen, weights)
+                judged = self._slices(rule, model, baseline, unseen, weights)
+            found["rules"] += judged
+            if all(each["verdict"] == TOO_SMALL for each in judged):
+                found |= {
+                    "verdict": NO_VERDICT,
+                    "reason": f"no {rule.slice} has the {self.min_slice_rows} rows "
+                    "(min_slice_rows) that a rule takes",
+                }
         broken = sum(_refuses(rule) for rule in found["rules"])
-        return found | {
-            "verdict": NO if broken else YES,
-            "reason": f"{broken} of {len(found['rules'])} rules don't hold"
-            if broken
-            else None,
-        }
+        if broken:
+            reason = f"{broken} of {len(found['rules'])} rules don't hold"
+            return found | {"verdict": NO, "reason": reason}
+        return {"verdict": YES, "reason": None} | found
 
     def _obstacle(self, rows: int, baseline: Predictions | None) -> str | None:
         """Returns why there can be no verdict."""

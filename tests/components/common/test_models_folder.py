@@ -99,7 +99,9 @@ def test_what_came_later_follows(sources, models, tmp_path):
     write_blessing(path, {"evaluation": "e"})
     (path / "openvino-int8").mkdir()
     (path / "openvino-int8" / "model.bin").write_bytes(b"1")
+    (path / "openvino-fp16.staged").mkdir()  # in the making
     assert not promote(path, models)[1]
+    assert not list(pinned(models).glob("*.staged"))
     assert read_blessing(pinned(models))["evaluation"] == "e"
     assert (pinned(models) / "openvino-int8" / "model.bin").read_bytes() == b"1"
 
@@ -164,6 +166,7 @@ def test_a_reader_sees_a_sound_model_whatever_fails(
         current = name_of(blessed[0])
     monkeypatch.undo()
     assert open_model(str(pinned(models))).path.name == current
+    assert not list(models.glob(".m-*"))
 
     promote(blessed[1], models)
     assert pinned(models).name == name_of(blessed[1])

@@ -172,6 +172,20 @@ def test_what_is_chance_is_undecided(rows):
     assert verdicts(found)[0][2] == "holds" and found["verdict"] == "blessed"
 
 
+def test_a_rule_that_no_slice_is_large_enough_for_gives_no_verdict(rows):
+    rules = {"must_not_lose": {"metric": "f1", "slice": "language"}}
+    right = half_right()
+    found = judge(rules, rows, right, right, min_slice_rows=301)
+    assert {v for _, _, v in verdicts(found)} == {"too small"}
+    assert (
+        found["verdict"] == "no verdict"
+        and "no language has the 301" in (found["reason"])
+    )
+    rules |= {"min": {"accuracy": 1.0}}  # broken whatever the languages say
+    found = judge(rules, rows, right, right, min_slice_rows=301)
+    assert found["verdict"] == "not blessed"
+
+
 def test_of_an_error_less_is_more(rows):
     old, new = half_right(), half_right()
     new[:300] = np.arange(300) % 2 == 0
@@ -191,6 +205,18 @@ def test_a_figure_that_no_resample_has_is_undecided(rows):
     assert [v for _, _, v in verdicts(found)] == ["undecided", "holds", "too small"]
     found = judge({"min": {"roc_auc": 0.1}}, (true * 0, languages), half_right())
     assert found["rules"][0]["model"] is None and found["verdict"] == "not blessed"
+
+
+def test_rows_may_count_as_often_as_the_corpus_had_them(rows):
+    true, languages = rows
+    right = half_right()
+    weights = np.where(right, 1.0, 3.0)  # a quarter of the rows is wrong
+    made = make_predictions(true, right, languages)
+    found = make_judge({"min": {"accuracy": 0.5}, "min_rows": 1}).judge(
+        made, made, np.ones(620, bool), weights
+    )
+    assert found["rules"][0]["model"] == pytest.approx(0.5)
+    assert found["differences"]["accuracy"]["model"] == pytest.approx(0.5)
 
 
 def test_multilabel_rows_are_right_as_a_whole(rows):

@@ -139,6 +139,8 @@ def test_a_model_is_published_whole(model, dataset):
         "saved_model/variables/variables.data-00000-of-00001",
         "saved_model/variables/variables.index",
         "tokenizer/sentencepiece.bpe.model",
+        "training_texts.u64",
+        "validation_texts.u64",
     }
     assert (output / "_SUCCESS").exists()
     metadata = opened.metadata
