@@ -73,7 +73,8 @@ class OpenVinoEngine:
                     # thousandths.
                     "INFERENCE_PRECISION_HINT": "f32",
                     "INFERENCE_NUM_THREADS": self._threads,
-                    # One batch at a time, on all threads: more streams were no faster.
+                    # One batch at a time. What more streams would gain, more worker
+                    # processes of fewer threads gain too.
                     "PERFORMANCE_HINT": "LATENCY",
                     "NUM_STREAMS": 1,
                     # Every process would take the first cores for its own.

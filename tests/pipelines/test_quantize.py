@@ -144,3 +144,14 @@ def test_without_nncf_a_message_names_the_extra(command, model, dataset, monkeyp
     code, out, err = command("quantize", "--model", model, "--dataset", dataset)
     assert code == 2 and not out
     assert "pip install 'reviewbeam[openvino]'" in err
+
+
+@needs_nncf
+@pytest.mark.parametrize("engine", ["openvino", "openvino-int8"])
+def test_evaluate_runs_on_it(copy, dataset, command, write_config, tmp_path, engine):
+    inference = {"engine": engine, "batch_tokens": 512, "threads": 1}
+    config = write_config({"inference": inference | {"min_agreement": 0}})
+    arguments = ["--model", copy, "--dataset", dataset, "--output", tmp_path / "e"]
+    code, _, err = command("evaluate", "--config", config, *arguments)
+    assert code == 0, err
+    assert (tmp_path / "e" / "metrics.json").is_file()
