@@ -6,6 +6,7 @@ import numpy as np
 
 from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.inference.einsum import einsum_to_matmul
+from reviewbeam.components.inference.faults import is_out_of_memory
 from reviewbeam.components.inference.openvino_library import import_openvino
 
 
@@ -16,11 +17,21 @@ def read_openvino_model(path: str):
       UserError: OpenVINO can't read it.
     """
     openvino = import_openvino()
+    frontend = openvino.frontend
     try:
         model = openvino.Core().read_model(path)
         einsum_to_matmul(model)
-    except RuntimeError as error:
-        reason = (str(error).strip() or "no reason was given").splitlines()[-1]
+    except (
+        RuntimeError,
+        frontend.GeneralFailure,
+        frontend.InitializationFailure,
+        frontend.NotImplementedFailure,
+        frontend.OpConversionFailure,  # an operation that OpenVINO doesn't have
+        frontend.OpValidationFailure,
+    ) as error:
+        if is_out_of_memory(error):
+            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
             f"OpenVINO {openvino.__version__} can't open {path}: {reason[:300]}. Set "
             "inference.engine: tensorflow, or copy the model again."

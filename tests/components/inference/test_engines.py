@@ -262,3 +262,22 @@ def test_a_model_is_placed_on_its_device(model):
     ids = np.array([[0, 5, 2]], np.int32)
     expected = load("tensorflow", model).probabilities(ids, np.ones_like(ids))
     np.testing.assert_allclose(values, expected, atol=1e-6)
+
+
+@needs_openvino
+def test_a_file_that_openvino_cannot_read(tmp_path):
+    from reviewbeam.components.inference.openvino_engine import OpenVinoEngine
+
+    (tmp_path / "model.xml").write_text("<net/>")
+    with pytest.raises(UserError, match="can't open .*model.xml.*inference.engine"):
+        OpenVinoEngine(str(tmp_path / "model.xml"), threads=1)
+
+
+@needs_openvino
+def test_an_operation_that_openvino_does_not_have(tmp_path):
+    import tensorflow as tf
+
+    save_model(tmp_path, lambda ids: tf.math.lgamma(tf.cast(ids, tf.float32))[:, :1])
+    load("tensorflow", tmp_path)
+    with pytest.raises(UserError, match="Lgamma.*inference.engine: tensorflow"):
+        load("openvino", tmp_path)
