@@ -52,16 +52,22 @@ def beam_options(arguments: Sequence[str], options_file: str | None) -> Pipeline
     return parsed
 
 
-def with_processes(options: PipelineOptions) -> PipelineOptions:
+def with_processes(
+    options: PipelineOptions, workers: int | None = None
+) -> PipelineOptions:
     """Lets the embedded runner use worker processes, unless the user chose otherwise.
 
-    More than four gain little: the launcher's shuffle is one process.
+    Args:
+      options: Beam's.
+      workers: how many; None: as many as there are cores, but at most four. More gain
+        little where there is a shuffle, which is one process.
     """
     asked = options.get_all_options(drop_default=True)
-    workers = min(_MOST_WORKERS, len(os.sched_getaffinity(0)))
+    if workers is None:
+        workers = min(_MOST_WORKERS, len(os.sched_getaffinity(0)))
     # Of a default that was asked for, only the flag tells.
     chosen = any(flag.startswith("--direct_") for flag in options._flags)
-    if asked["runner"] != DEFAULT_RUNNER or chosen or workers == 1:
+    if asked["runner"] != DEFAULT_RUNNER or chosen or workers <= 1:
         return options
     processes = {"direct_num_workers": workers, "direct_running_mode": PROCESSES}
     return PipelineOptions.from_dictionary(asked | processes)

@@ -19,13 +19,14 @@ from reviewbeam.components.common.model_directory import (
 )
 from reviewbeam.components.common.score_config import ScoreConfig
 from reviewbeam.components.common.serving_drift import ServingDrift, drift_lines
+from reviewbeam.components.inference.devices import visible_gpus
 from reviewbeam.components.inference.resolve import ResolvedInference
 from reviewbeam.components.ingestion.files import CorpusFile, changed_files
 from reviewbeam.components.ingestion.units import Unit
 from reviewbeam.components.validation.rules import ReviewRules
 from reviewbeam.pipelines.console import quiet_workers
 from reviewbeam.pipelines.local_runner import with_local_workers
-from reviewbeam.pipelines.options import processes
+from reviewbeam.pipelines.options import processes, with_processes
 from reviewbeam.pipelines.score_engine import resolve_for_output
 from reviewbeam.pipelines.score_files import (
     ScoreFiles,
@@ -94,6 +95,7 @@ def score(
       BusyError: another run writes the same output.
     """
     output = output.absolute()
+    options = with_processes(options, len(visible_gpus()))  # one for each
     directory = open_model(os.fspath(model))
     rules = review_rules(config, directory.metadata)
     with locked_scores(output) as run:

@@ -13,6 +13,7 @@ import pytest
 
 from reviewbeam.components.inference.parts import ChunkRecord
 from reviewbeam.components.ingestion import read as reading
+from reviewbeam.pipelines import score as score_job
 from reviewbeam.pipelines import score_graph, score_window, scores_folder
 from tests.pipelines.fake_models import write_model
 from tests.testdata.make_tiny_encoder import SENTENCES
@@ -370,3 +371,21 @@ def test_a_preview_writes_nothing(night, deliver, tmp_path):
     assert not (tmp_path / "scores").exists()
     assert night()[0] == 0
     assert "To score: 0 new files" in night("--dry-run")[1]
+
+
+def test_each_gpu_has_a_worker_process(night, deliver, tmp_path, monkeypatch):
+    """None is at hand here: what is asked for is looked at, not what runs on them."""
+    deliver("a.jsonl", 5)
+    asked = []
+
+    def runs(self, units, work):
+        asked.append(self.options.get_all_options())
+        raise OSError("no GPU is here")
+
+    monkeypatch.setattr(score_job, "visible_gpus", lambda: ["0", "1", "2"])
+    monkeypatch.setattr(score_job._Job, "_run_pipeline", runs)
+    assert night()[0] == 1
+    assert asked[0]["direct_num_workers"] == 3
+    assert asked[0]["direct_running_mode"] == "multi_processing"
+    assert night("--direct_num_workers=1")[0] == 1
+    assert asked[1]["direct_num_workers"] == 1

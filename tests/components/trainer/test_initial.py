@@ -37,7 +37,7 @@ def take_over(encoder, tmp_path):
             drawn = keras.random.normal(variable.shape, 0, 0.3, seed=number)
             variable.assign(drawn)
         old.save(tmp_path / "model.keras")
-        initial = ModelDirectory(tmp_path, before, "core")
+        initial = ModelDirectory(tmp_path, before, "core", "content")
         after = make_metadata(encoder, new_labels, new_model)
         keras.utils.set_random_seed(2)
         model = after.config.model
@@ -191,7 +191,7 @@ def test_an_encoder_of_other_sizes_is_refused(tiny_encoder, tmp_path, sizes, mes
     other = make_tiny_encoder(tmp_path / "other", **sizes)
     metadata = make_metadata(other, labels("multiclass", "a", "b"))
     make_classifier(other, metadata).save(tmp_path / "model.keras")
-    initial = ModelDirectory(tmp_path, metadata, "core")
+    initial = ModelDirectory(tmp_path, metadata, "core", "content")
     model = metadata.config.model.model_copy(update={"freeze_layers": 0})
     new = build_classifier(empty_backbone(architecture, model), metadata.labels, model)
     with pytest.raises(UserError, match=message) as error:
