@@ -256,6 +256,8 @@ def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
     if report.scores is None:
         console.note(f"reviewbeam: {report.refused}")
         return dataclasses.asdict(report), ModelGateError.exit_code
+    if report.in_service:
+        console.say(f"In service: {report.in_service}, in {config.models}")
     score_summary.say_scores(report.scores, output / run.SCORES)
     console.say()
     console.say("Next, with files of your own: copy configs/laptop/prepare.yaml, map")

@@ -27,6 +27,7 @@ class RunReport:
     metrics: dict[str, Any]  # with the verdict under `blessing`
     refused: str | None  # why the model isn't put in service, and nothing was scored
     scores: ScoreReport | None
+    in_service: str | None  # the model that scored; None: there is no models folder
 
 
 def run(
@@ -65,10 +66,11 @@ def run(
         with step("promote"):
             refused = serving.promote_blessed(model, models, metrics["blessing"])
         if refused:
-            return RunReport(manifest, trained, metrics, refused, None)
+            return RunReport(manifest, trained, metrics, refused, None, None)
     with step("score") as shown:
         chosen = serving.model_to_score_with(config.score, models or model)
         scores = score(
             config.score, chosen, output / SCORES, options, show=shown.update
         )
-    return RunReport(manifest, trained, metrics, None, scores)
+    name = None if models is None else chosen.name
+    return RunReport(manifest, trained, metrics, None, scores, name)

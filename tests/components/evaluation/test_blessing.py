@@ -195,6 +195,26 @@ def test_of_an_error_less_is_more(rows):
         assert judge(rules, rows, old, new)["verdict"] == "blessed"
 
 
+def test_a_greater_error_by_chance_is_undecided(rows):
+    old, new = half_right(), half_right()
+    new[[1, 2]], new[[4]] = False, True
+    found = judge({"must_not_lose": {"metric": "log_loss"}}, rows, new, old)
+    assert found["rules"][0]["difference"] > 0
+    assert verdicts(found)[0][2] == "undecided"
+
+
+def test_of_a_slice_too_only_rows_that_no_model_saw_are_judged(rows):
+    old, new = half_right(), half_right()
+    new[300:400] = False  # lost in de, on rows that were trained on
+    unseen = np.ones(620, bool)
+    unseen[300:400] = False
+    rules = {"must_not_lose": {"metric": "accuracy", "slice": "language"}}
+    found = judge(rules, rows, new, old, unseen)
+    assert verdicts(found)[0] == ("must_not_lose", "de", "holds")
+    assert found["rules"][0]["rows"] == 200
+    assert judge(rules, rows, new, old)["verdict"] == "not blessed"
+
+
 def test_a_figure_that_no_resample_has_is_undecided(rows):
     true, languages = rows
     true = np.where(np.array(languages) == "de", 0, true)  # roc_auc has no meaning
