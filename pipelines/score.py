@@ -21,6 +21,7 @@ from reviewbeam.components.common.score_config import ScoreConfig
 from reviewbeam.components.common.serving_drift import ServingDrift, drift_lines
 from reviewbeam.components.inference.devices import visible_gpus
 from reviewbeam.components.inference.resolve import ResolvedInference
+from reviewbeam.components.inference.safe_saved_model import check_saved_model
 from reviewbeam.components.ingestion.files import CorpusFile, changed_files
 from reviewbeam.components.ingestion.units import Unit
 from reviewbeam.components.validation.rules import ReviewRules
@@ -144,6 +145,8 @@ class _Job:
         paths = {file.name: file.path for file in new}
         units, unplanned = [], {}
         if new:
+            labels = self.model.metadata.labels.names
+            check_saved_model(self.model.saved_model, len(labels))
             salvages = self.config.on_damaged_file == "salvage"
             units, unplanned = version.plan(new, self.config.slice_bytes, salvages)
         window = Window(os.fspath(version.staging))

@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 
 from reviewbeam.components.inference.parts import CHUNKS, record_path
+from reviewbeam.components.inference.progress import rows_in_progress
 from reviewbeam.components.ingestion.units import Unit
 from reviewbeam.pipelines.score_summary import duration
 
@@ -60,7 +61,10 @@ class Follower:
         new = [
             record for name, record in self._seen.items() if name not in self._before
         ]
-        rows = max(sum(record["rows"] for record in new), self._inferred())
+        rows = max(
+            sum(record["rows"] for record in new),
+            rows_in_progress(self._staging / PROGRESS),
+        )
         seconds, done = time.monotonic() - self._started, self._share()
         gained = done - self._done_before
         left = seconds * (1 - done) / gained if gained > 0 else None
@@ -99,13 +103,6 @@ class Follower:
                 part = min(finished.get(unit.name, 0) / (unit.bytes + 1), 0.95)
             done += part * (unit.bytes + 1)
         return done / total if total else 1.0
-
-    def _inferred(self) -> int:
-        rows = 0
-        for path in (self._staging / PROGRESS).glob("progress-*"):
-            with contextlib.suppress(ValueError, FileNotFoundError):
-                rows += int(path.read_text())
-        return rows
 
 
 @contextlib.contextmanager
