@@ -8,6 +8,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from reviewbeam.components.common.artifacts import fingerprint
 from reviewbeam.components.common.model_directory import ModelDirectory
 from reviewbeam.components.common.score_config import ScoreConfig
+from reviewbeam.components.inference import quantized
+from reviewbeam.components.inference.engines import OPENVINO_INT8
 from reviewbeam.components.inference.resolve import ResolvedInference, resolve_inference
 from reviewbeam.pipelines.options import processes
 from reviewbeam.pipelines.scores_manifest import Manifest
@@ -35,7 +37,12 @@ def resolve_for_output(
     asked = config.inference.model_dump(
         mode="json", exclude={"chunk_rows", "max_faults", "min_agreement"}
     )
-    key = fingerprint([model.core_fingerprint, asked])[:16]
+    twin = ""
+    if config.inference.engine == OPENVINO_INT8:
+        _, told = quantized.open_quantized(model.path, model.core_fingerprint)
+        quantized.check_agreement(told, config.inference.min_agreement, model.path)
+        twin = quantized.files_fingerprint(told)  # it may have been made again
+    key = fingerprint([model.core_fingerprint, twin, asked])[:16]
     if known := manifest.data["inference"].get(key):
         return ResolvedInference(**known)
     resolved = resolve_inference(config.inference, model, workers=processes(options))

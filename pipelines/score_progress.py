@@ -2,14 +2,19 @@
 
 import contextlib
 import dataclasses
+import fnmatch
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import orjson
-
-from reviewbeam.components.inference.parts import CHUNKS, record_path
+from reviewbeam.components.inference.parts import (
+    CHUNKS,
+    read_chunk,
+    read_unit,
+    record_path,
+)
 from reviewbeam.components.inference.progress import rows_in_progress
 from reviewbeam.components.ingestion.units import Unit
 from reviewbeam.pipelines.score_summary import duration
@@ -42,6 +47,17 @@ class Progress:
         return ", ".join(parts)
 
 
+@dataclasses.dataclass
+class _Finished:
+    """What is finished of a unit."""
+
+    chunks: int = 0
+    bytes: int = 0  # of its records as they were
+
+
+_NOTHING = _Finished()
+
+
 class Follower:
     """Reads the records that workers leave in the staging folder."""
 
@@ -49,60 +65,58 @@ class Follower:
         """Takes what stands already as the start."""
         self._staging = staging
         self._units = units
-        self._seen: dict[str, dict] = {}
+        self._seen: set[str] = set()
+        self._finished: dict[str, _Finished] = {}  # by unit
+        self._chunks: dict[str, int] = {}  # by unit
+        self._rows = self._rejected = 0
         self._look()
-        self._before = set(self._seen)
+        self._rows = self._rejected = 0
         self._done_before = self._share()
         self._started = time.monotonic()
 
     def progress(self) -> Progress:
         """Looks again."""
         self._look()
-        new = [
-            record for name, record in self._seen.items() if name not in self._before
-        ]
-        rows = max(
-            sum(record["rows"] for record in new),
-            rows_in_progress(self._staging / PROGRESS),
-        )
+        rows = max(self._rows, rows_in_progress(self._staging / PROGRESS))
         seconds, done = time.monotonic() - self._started, self._share()
         gained = done - self._done_before
         left = seconds * (1 - done) / gained if gained > 0 else None
-        rejected = sum(record["rejected"] for record in new)
-        return Progress(rows, rejected, done, seconds, left)
+        return Progress(rows, self._rejected, done, seconds, left)
 
     def _look(self) -> None:
-        for path in self._staging.glob(CHUNKS):
-            if path.name not in self._seen:
-                data = orjson.loads(path.read_bytes())
-                self._seen[path.name] = {
-                    "unit": data["unit"],
-                    "name": data["name"],
-                    "rows": sum(s["rows"] for s in data["segments"]),
-                    "rejected": sum(
-                        sum(s["rejected"].values()) for s in data["segments"]
-                    ),
-                    "bytes": data["inference"]["read_bytes"],
-                }
+        """Reads the records of chunks that were finished since."""
+        names = {entry.name for entry in os.scandir(self._staging)} - self._seen
+        for name in fnmatch.filter(names, CHUNKS):
+            self._seen.add(name)
+            chunk = read_chunk(self._staging / name)
+            finished = self._finished.setdefault(chunk.unit, _Finished())
+            finished.chunks += 1
+            finished.bytes += chunk.inference["read_bytes"]
+            self._rows += chunk.rows
+            self._rejected += chunk.rejected
 
     def _share(self) -> float:
-        finished: dict[str, int] = {}
-        counts: dict[str, int] = {}
-        for record in self._seen.values():
-            unit = record["unit"]
-            finished[unit] = finished.get(unit, 0) + record["bytes"]
-            counts[unit] = counts.get(unit, 0) + 1
         total = done = 0.0
         for unit in self._units:
-            total += unit.bytes + 1
-            told = record_path(self._staging, "unit", unit.name)
-            if told.exists():
-                chunks = len(orjson.loads(told.read_bytes())["chunks"])
-                part = counts.get(unit.name, 0) / chunks if chunks else 1.0
+            size = unit.bytes + 1
+            total += size
+            finished = self._finished.get(unit.name, _NOTHING)
+            chunks = self._chunks_of(unit.name)
+            if chunks is not None:
+                part = finished.chunks / chunks if chunks else 1.0
             else:  # the bytes of compressed files are fewer than those of their rows
-                part = min(finished.get(unit.name, 0) / (unit.bytes + 1), 0.95)
-            done += part * (unit.bytes + 1)
+                part = min(finished.bytes / size, 0.95)
+            done += part * size
         return done / total if total else 1.0
+
+    def _chunks_of(self, unit: str) -> int | None:
+        """Returns how many chunks a unit has; None: it isn't read to its end."""
+        if unit not in self._chunks:
+            told = record_path(self._staging, "unit", unit)
+            if not told.exists():
+                return None
+            self._chunks[unit] = len(read_unit(told).chunks)
+        return self._chunks[unit]
 
 
 @contextlib.contextmanager

@@ -166,10 +166,14 @@ def record_path(directory: Path, kind: str, name: str) -> Path:
 
 def read_chunks(directory: Path) -> Iterator[ChunkRecord]:
     """Reads the records of all finished chunks, in order of names."""
-    for path in sorted(directory.glob(CHUNKS)):
-        data = orjson.loads(path.read_bytes())
-        segments = tuple(Segment(**segment) for segment in data.pop("segments"))
-        yield ChunkRecord(segments=segments, **data)
+    return map(read_chunk, sorted(directory.glob(CHUNKS)))
+
+
+def read_chunk(path: Path) -> ChunkRecord:
+    """Reads the record of a chunk."""
+    data = orjson.loads(path.read_bytes())
+    segments = tuple(Segment(**segment) for segment in data.pop("segments"))
+    return ChunkRecord(segments=segments, **data)
 
 
 def read_units(directory: Path) -> dict[str, UnitRecord]:
