@@ -108,6 +108,7 @@ class ScoresVersion:
         self._chunks = {
             data["chunk"]: PublishedChunk.of_data(data) for data in version["chunks"]
         }
+        self._replaced: set[str] = set()  # chunks that publish took out
 
     def has(self, file: CorpusFile) -> bool:
         """Tells whether all of this very content was scored and published."""
@@ -182,6 +183,7 @@ class ScoresVersion:
         self.entries = {
             name: entry for name, entry in (old | entries).items() if name not in gone
         }
+        self._replaced = self._chunks.keys() - published.keys() - new.keys()
         self._chunks = published
         self._manifest.set_version(
             self.name,
@@ -194,12 +196,17 @@ class ScoresVersion:
         self._manifest.write(self._output)
 
     def finish(self, *, staged: bool) -> None:
-        """Removes what the manifest doesn't list, and staged work unless it stays."""
+        """Removes what the manifest doesn't list, and staged work unless it stays.
+
+        A part that isn't listed may be of staged work too, of a run that was killed
+        while it published: beside such only what was replaced now is removed.
+        """
         parts = {part_name(name, self._format) for name in self._chunks}
         rejects = {rejects_name(name) for name in self._chunks}
         for folder, listed in ((self._scores, parts), (self._rejects, rejects)):
             for path in folder.glob("*-*"):
-                if path.name not in listed:  # of a file that has changed
+                name = path.stem.partition("-")[2]
+                if path.name not in listed and (not staged or name in self._replaced):
                     path.unlink()
         if not staged:
             self.clear_staging()

@@ -310,6 +310,28 @@ def test_a_partly_published_file_without_its_staged_work(night, deliver, tmp_pat
     assert ids(tmp_path) == listed(tmp_path) == sorted(expected)
 
 
+def test_killed_while_publishing_then_held(night, deliver, tmp_path, monkeypatch):
+    """A part that was moved by a publication that died is no leftover."""
+    deliver("a.jsonl.gz", 300)
+    settings = {"slice_bytes": 1024}
+    move, moved = os.replace, []
+
+    def dies(source, target):
+        if "model_version=" in str(target):
+            moved.append(target)
+            if len(moved) == 3:
+                raise OSError("the machine went away")
+        move(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", dies)
+        assert night("--limit", "60", **settings)[0] == 1
+    assert len(list(tmp_path.glob("scores/model_version=*/*"))) == 2
+    assert night("--limit", "20", partial="hold", **settings)[0] == 75
+    assert night(**settings)[0] == 0
+    assert ids(tmp_path) == listed(tmp_path) == sorted(of("a", 300))
+
+
 def test_newest_files_come_first(night, deliver, tmp_path):
     for index, age in enumerate((300, 100, 200)):
         path = deliver(f"f{index}.jsonl.gz", 40)
