@@ -1,6 +1,7 @@
 """`score`: new reviews to labels, chunk by chunk, each row once."""
 
 import dataclasses
+import datetime
 import os
 import shutil
 import time
@@ -23,7 +24,7 @@ from reviewbeam.components.inference.devices import visible_gpus
 from reviewbeam.components.inference.resolve import ResolvedInference
 from reviewbeam.components.inference.safe_saved_model import check_saved_model
 from reviewbeam.components.ingestion.files import CorpusFile, changed_files
-from reviewbeam.components.ingestion.units import Unit
+from reviewbeam.components.ingestion.units import Unit, waves
 from reviewbeam.components.validation.rules import ReviewRules
 from reviewbeam.pipelines.console import quiet_workers
 from reviewbeam.pipelines.local_runner import with_local_workers
@@ -44,9 +45,18 @@ from reviewbeam.pipelines.score_settings import (
     settings,
     staging_conditions,
 )
-from reviewbeam.pipelines.score_window import Window, closing_at, closing_on_signals
-from reviewbeam.pipelines.scores_folder import ScoresVersion, locked_scores
-from reviewbeam.pipelines.scores_manifest import Manifest, PublishedChunk
+from reviewbeam.pipelines.score_window import (
+    Window,
+    closing_at,
+    closing_on_signals,
+    next_deadline,
+)
+from reviewbeam.pipelines.scores_folder import ScoresVersion
+from reviewbeam.pipelines.scores_manifest import (
+    Manifest,
+    PublishedChunk,
+    locked_scores,
+)
 
 _DEVICES = "devices"  # folder below the staging folder
 
@@ -95,6 +105,10 @@ def score(
       DataGateError: too many rejects, or a fatal drift; the work stays staged.
       BusyError: another run writes the same output.
     """
+    deadline = None
+    if config.deadline is not None:
+        now = datetime.datetime.now().astimezone()
+        deadline = next_deadline(config.deadline, now)
     output = output.absolute()
     options = with_processes(options, len(visible_gpus()))  # one for each
     directory = open_model(os.fspath(model))
@@ -110,7 +124,9 @@ def score(
             settings(config, directory, resolved),
             staging_conditions(config, rules),
         )
-        job = _Job(config, directory, rules, resolved, version, found, options, show)
+        job = _Job(
+            config, directory, rules, resolved, version, found, options, deadline, show
+        )
         report = job.run(limit, accept_drift)
         run.finish(
             output,
@@ -135,6 +151,7 @@ class _Job:
     version: ScoresVersion
     found: ScoreFiles
     options: PipelineOptions
+    deadline: datetime.datetime | None
     show: Callable[[Progress], None] | None
     beam_seconds: float = 0.0
 
@@ -151,13 +168,14 @@ class _Job:
             units, unplanned = version.plan(new, self.config.slice_bytes, salvages)
         window = Window(os.fspath(version.staging))
         stopped = bool(units) and self._work_off(units, new, window, limit)
-        outcome = Outcome.read(version.staging, units)
+        outcome = Outcome.read(version.work, units)
         broken = self._broken(outcome, unplanned, new)
         held = stopped and self.config.partial == "hold"
         drift = outcome.drift(self.model.metadata, self.config.drift)
         if not accept_drift and not held:
             _check_drift(drift)
         entries = {} if held else self._publish(outcome, set(broken), drift)
+        version.note_times(file for file in found.files if version.has(file))
         version.finish(staged=stopped)
         return ScoreReport(
             version=version.name,
@@ -186,10 +204,13 @@ class _Job:
             self.model.metadata,
             self.model.vocabulary,
             {file.name: file.sha256 for file in new},
-            os.fspath(self.version.staging),
+            self.version.work,
+            self.version.conditions,
             window,
+            processes(self.options),
         )
-        left = [unit for unit in units if not work.is_read(unit.name)]
+        is_read = work.finished.is_read
+        left = [unit for unit in units if not is_read(unit.name)]
         if not left:
             return False
         for name in (PROGRESS, _DEVICES):
@@ -198,13 +219,16 @@ class _Job:
         window.open(limit)
         with (
             closing_on_signals(window),
-            closing_at(window, self.config.deadline),
+            closing_at(window, self.deadline),
             following(self.version.staging, units, self.show),
         ):
             started = time.monotonic()
-            self._run_pipeline(left, work)
+            for wave in waves(left, work.workers):
+                if not window.is_closed():
+                    self._run_pipeline(wave, work)
             self.beam_seconds = time.monotonic() - started
-        return any(not work.is_read(unit.name) for unit in left)
+        # What isn't read to its end though nobody stopped it has changed meanwhile.
+        return window.is_closed() and any(not is_read(unit.name) for unit in left)
 
     def _run_pipeline(self, units: list[Unit], work: ChunkWork) -> None:
         register_record_batch_coder()
@@ -231,13 +255,19 @@ class _Job:
     ) -> dict[str, str]:
         """Returns name -> damage of files of which nothing is to be published."""
         names = {file.path: file.name for file in new}
+        policy = self.config.on_damaged_file
         broken = dict(unplanned)
-        if self.config.on_damaged_file != "salvage":
+        if policy != "salvage":
             broken |= outcome.damaged()
         broken |= {names[path]: what for path, what in changed_files(new).items()}
-        if broken and self.config.on_damaged_file == "fail":
-            name, damage = min(broken.items())
-            raise damaged_error(outcome.files[name].path, damage)
+        if broken and policy == "fail":
+            path, name = min((path, n) for path, n in names.items() if n in broken)
+            raise damaged_error(path, broken[name])
+        mistaken = outcome.mistaken(self.config, broken)
+        broken |= mistaken
+        if mistaken and (policy != "skip" or broken.keys() == set(names.values())):
+            self.version.clear_useless()
+            raise UserError(min(mistaken.items())[1])
         return broken
 
     def _publish(
@@ -249,7 +279,7 @@ class _Job:
         entries = outcome.entries(broken)
         try:
             outcome.check(self.config, entries)
-        except (UserError, ModelFailedError):
+        except ModelFailedError:
             self.version.clear_useless()
             raise
         chunks = [PublishedChunk.of(record) for record in outcome.chunks]

@@ -10,7 +10,11 @@ from reviewbeam.components.common.model_directory import ModelDirectory
 from reviewbeam.components.common.score_config import ScoreConfig
 from reviewbeam.components.inference import quantized
 from reviewbeam.components.inference.engines import OPENVINO_INT8
-from reviewbeam.components.inference.resolve import ResolvedInference, resolve_inference
+from reviewbeam.components.inference.resolve import (
+    ResolvedInference,
+    resolve_inference,
+    threads_for,
+)
 from reviewbeam.pipelines.options import processes
 from reviewbeam.pipelines.scores_manifest import Manifest
 
@@ -35,8 +39,10 @@ def resolve_for_output(
       options: Beam's: how many processes share the machine.
     """
     asked = config.inference.model_dump(
-        mode="json", exclude={"chunk_rows", "max_faults", "min_agreement"}
+        mode="json",
+        exclude={"chunk_rows", "max_faults", "min_agreement", "threads"},
     )
+    workers = processes(options)
     twin = ""
     if config.inference.engine == OPENVINO_INT8:
         _, told = quantized.open_quantized(model.path, model.core_fingerprint)
@@ -44,8 +50,10 @@ def resolve_for_output(
         twin = quantized.files_fingerprint(told)  # it may have been made again
     key = fingerprint([model.core_fingerprint, twin, asked])[:16]
     if known := manifest.data["inference"].get(key):
-        return ResolvedInference(**known)
-    resolved = resolve_inference(config.inference, model, workers=processes(options))
+        # How many threads there are says nothing of a score.
+        threads = threads_for(config.inference, workers)
+        return dataclasses.replace(ResolvedInference(**known), threads=threads)
+    resolved = resolve_inference(config.inference, model, workers=workers)
     if output is not None:
         # How fast it is differs from run to run, and a manifest doesn't.
         kept = dataclasses.replace(resolved, tokens_per_second=None)

@@ -61,8 +61,14 @@ def find_score_files(
             return inspect_file(listed, config, sha256)
         except DamagedFileError as error:
             return str(error)
+        except UserError as error:
+            if config.on_damaged_file != "skip":
+                raise
+            return str(error)
 
-    listed = [_named(file, known, paths) for file in _list(config, known)]
+    # A folder that holds nothing any more is no mistake if it once did.
+    emptied = [glob for glob in config.input if any(map(_pattern(glob).match, known))]
+    listed = [_named(file, known, paths) for file in list_files(config, emptied)]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         results = list(pool.map(inspect, listed))
     files = [file for file in results if isinstance(file, CorpusFile)]
@@ -86,16 +92,6 @@ def damaged_error(path: str, damage: str) -> UserError:
     )
 
 
-def _list(config: ScoreConfig, known: dict) -> list[ListedFile]:
-    try:
-        return list_files(config)
-    except UserError:
-        # A folder that holds nothing any more is no mistake if it once did.
-        if config.input and _removed(config, set(known)):
-            return []
-        raise
-
-
 def _named(file: ListedFile, known: dict, paths: dict[str, str]) -> ListedFile:
     if file.path in known:
         name = known[file.path]["file"]
@@ -104,12 +100,14 @@ def _named(file: ListedFile, known: dict, paths: dict[str, str]) -> ListedFile:
     return dataclasses.replace(file, name=name)
 
 
+def _pattern(glob: str) -> re.Pattern:
+    glob = absolute_glob(glob)
+    return re.compile(FileSystems.get_filesystem(glob).translate_pattern(glob))
+
+
 def _removed(config: ScoreConfig, paths: set[str]) -> list[str]:
     """Returns which of these paths a glob would match."""
-    patterns = []
-    for glob in map(absolute_glob, config.input):
-        system = FileSystems.get_filesystem(glob)
-        patterns.append(re.compile(system.translate_pattern(glob)))
+    patterns = [_pattern(glob) for glob in config.input]
     return sorted(
         path for path in paths if any(pattern.match(path) for pattern in patterns)
     )

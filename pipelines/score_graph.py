@@ -36,7 +36,7 @@ from reviewbeam.components.inference.handler import Inferred
 from reviewbeam.components.inference.parts import (
     ChunkRecord,
     Segment,
-    UnitRecord,
+    Work,
     chunk_name,
     counted,
     part_name,
@@ -44,6 +44,7 @@ from reviewbeam.components.inference.parts import (
     record_path,
     rejects_name,
     segments_of,
+    unit_record,
     write_record,
 )
 from reviewbeam.components.ingestion.spool import SpooledChunk, spool
@@ -66,17 +67,19 @@ class ChunkWork:
     model: ModelMetadata
     vocabulary: str  # path
     hashes: dict[str, str]  # name of a file -> SHA-256 of its content
-    staging: str  # folder
+    finished: Work  # in this run or one before
+    conditions: str  # of `Work`: part of the chunks' names
     window: Window
+    workers: int  # processes
 
-    def is_finished(self, chunk: str) -> bool:
-        """Tells whether a chunk was finished, in this run or one before."""
-        return record_path(Path(self.staging), "chunk", chunk).exists()
+    @property
+    def staging(self) -> Path:
+        """Folder of what is finished by this run."""
+        return Path(self.finished.staging)
 
-    def is_read(self, unit: str) -> bool:
-        """Tells whether a unit was read to the end, and all its chunks finished."""
-        told = record_path(Path(self.staging), "unit", unit)
-        return told.exists() and all(map(self.is_finished, read_unit(told).chunks))
+    def name(self, unit: str, segments: tuple[Segment, ...]) -> str:
+        """Names a chunk."""
+        return chunk_name(unit, segments, self.conditions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +90,7 @@ class PreparedChunk:
     unit: str
     segments: tuple[Segment, ...]
     rejects: bytes  # an Arrow stream under `columns.REJECTS`
+    excluded: int  # rows with an id that is to be left out
     read_bytes: int  # of the records as they were; 0 where that is not known
 
     @property
@@ -99,7 +103,8 @@ class PreparedChunk:
 class ScoreUnits(beam.PTransform):
     """Units -> None: the staging folder holds their parts, rejects and records.
 
-    Large files that can't be sliced are divided first; then chunks are what is spread.
+    Where there are several workers, large files that can't be sliced are divided first;
+    then chunks are what is spread.
     """
 
     work: ChunkWork
@@ -126,30 +131,38 @@ class _SpoolFile(beam.DoFn):
         self._work = work
 
     def process(self, unit: Unit) -> Iterator[Unit | SpooledChunk]:
-        if not unit.spool:
+        work = self._work
+        if not unit.spool or work.workers == 1:
             yield unit
-        elif not self._work.window.is_closed() and not self._work.is_read(unit.name):
+        elif not work.window.is_closed() and not work.finished.is_read(unit.name):
             yield from self._spool(unit)
 
     def _spool(self, unit: Unit) -> list[SpooledChunk]:
         work = self._work
-        staging = Path(work.staging)
-        folder = staging / SPOOL / unit.name
-        told = record_path(staging, "unit", unit.name)
+        folder = work.staging / SPOOL / unit.name
+        told = record_path(work.staging, "unit", unit.name)
         if told.exists():  # of a finished chunk the rows are gone
             names = read_unit(told).chunks
-            left = [i for i, name in enumerate(names) if not work.is_finished(name)]
+            is_finished = work.finished.is_finished
+            left = [i for i, name in enumerate(names) if not is_finished(name)]
             chunks = [SpooledChunk.of(folder, unit, index) for index in left]
             if all(os.path.exists(chunk.path) for chunk in chunks):
                 return chunks
-        chunks, summaries = spool(
-            unit, work.config, work.config.inference.chunk_rows, folder
+        spooled = spool(
+            unit,
+            work.config,
+            work.config.inference.chunk_rows,
+            folder,
+            work.window.is_closed,
         )
+        if spooled is None:
+            return []
+        chunks, summaries = spooled
         names = [
-            chunk_name(unit.name, segments_of(chunk.read(), work.hashes))
+            work.name(unit.name, segments_of(chunk.read(), work.hashes))
             for chunk in chunks
         ]
-        write_record(staging, unit_record(unit, names, summaries))
+        write_record(work.staging, unit_record(unit.name, names, summaries))
         return chunks
 
 
@@ -168,7 +181,7 @@ class _PrepareChunk(beam.DoFn):
         work = self._work
         if isinstance(piece, SpooledChunk):
             chunks, reader, unit = piece.chunks(), None, piece.unit
-        elif work.is_read(piece.name):
+        elif work.finished.is_read(piece.name):
             return
         else:
             reader = UnitReader(piece, work.config, work.config.inference.chunk_rows)
@@ -178,11 +191,11 @@ class _PrepareChunk(beam.DoFn):
             if not work.window.begin_chunk(prepared[0].rows):
                 return
             yield prepared
-        if reader is None and work.is_finished(names[-1]):
+        if reader is None and work.finished.is_finished(names[-1]):
             piece.remove()
-        elif reader is not None:
-            record = unit_record(piece, names, reader.summaries)
-            write_record(Path(work.staging), record)
+        elif reader is not None and not reader.is_changed:
+            record = unit_record(piece.name, names, reader.summaries)
+            write_record(work.staging, record)
 
     def _prepared(
         self, chunks: Iterator[pa.RecordBatch], unit: str, names: list[str]
@@ -191,15 +204,17 @@ class _PrepareChunk(beam.DoFn):
         work = self._work
         for chunk in chunks:
             segments = segments_of(chunk, work.hashes)
-            names.append(chunk_name(unit, segments))
-            if work.is_finished(names[-1]):
+            names.append(work.name(unit, segments))
+            if work.finished.is_finished(names[-1]):
                 continue
             checked = work.rules.apply(chunk)
             columns = self._tokenizer.encode(checked.reviews.column("text"))
             size = pc.sum(pc.binary_length(chunk.column("raw")), min_count=0).as_py()
             rejects = to_bytes(checked.rejects)
             yield (
-                PreparedChunk(names[-1], unit, segments, rejects, size),
+                PreparedChunk(
+                    names[-1], unit, segments, rejects, checked.excluded, size
+                ),
                 with_columns(checked.reviews, **columns),
             )
 
@@ -213,24 +228,24 @@ def _ahead(items: Iterator[Any]) -> Iterator[Any]:
             yield item
 
 
-def unit_record(unit: Unit, chunks: list[str], summaries: list) -> UnitRecord:
-    """Makes what is told of a unit that was read to the end."""
-    return UnitRecord(unit.name, tuple(chunks), [*map(dataclasses.asdict, summaries)])
-
-
 def _write(element: tuple[PreparedChunk, Inferred], work: ChunkWork) -> None:
     """Writes a chunk's scores and rejects, then the record that it is finished."""
     chunk, inferred = element
-    staging = Path(work.staging)
+    staging = work.staging
     failed = pc.is_valid(inferred.batch.column("fault"))
     faults = _fault_rejects(inferred.batch.filter(failed), work)
     rejects = concat_batches([from_bytes(chunk.rejects), faults], REJECTS)
     scored = with_labels(inferred.batch.filter(pc.invert(failed)), work.model)
     segments = counted(chunk.segments, scored, rejects)
+    if sum(segment.excluded for segment in segments) != chunk.excluded:
+        raise RuntimeError(
+            f"chunk {chunk.name}: {chunk.rows} rows were read, {scored.num_rows} "
+            f"scored, {rejects.num_rows} rejected, {chunk.excluded} excluded"
+        )
     if rejects.num_rows:
         placed = place_rejects([rejects], {(s.file, s.slice): 0 for s in segments})
         path = staging / rejects_name(chunk.name)
-        write_bytes(path, parquet_bytes(placed), mode=0o600)
+        write_bytes(path, parquet_bytes(placed), mode=0o600, sync=True)
     if scored.num_rows:
         data, sizes = encode_scores(
             scores_table(scored),
@@ -242,7 +257,8 @@ def _write(element: tuple[PreparedChunk, Inferred], work: ChunkWork) -> None:
             dataclasses.replace(segment, bytes=size)
             for segment, size in zip(segments, sizes, strict=True)
         )
-        write_bytes(staging / part_name(chunk.name, work.config.output_format), data)
+        name = part_name(chunk.name, work.config.output_format)
+        write_bytes(staging / name, data, sync=True)
     counts = {
         "read_bytes": chunk.read_bytes,
         "calls": inferred.calls,

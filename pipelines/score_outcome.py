@@ -2,17 +2,27 @@
 
 import dataclasses
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from reviewbeam.components.common.errors import DataGateError, ReviewbeamError
+from reviewbeam.components.common.errors import (
+    DataGateError,
+    ReviewbeamError,
+    UserError,
+)
 from reviewbeam.components.common.model_directory import ModelMetadata
 from reviewbeam.components.common.score_config import ScoreConfig
 from reviewbeam.components.common.serving_drift import ServingDrift, compare
 from reviewbeam.components.common.serving_drift_config import ServingDriftRules
 from reviewbeam.components.common.serving_statistics import merge
 from reviewbeam.components.inference.faults import FAULTS
-from reviewbeam.components.inference.parts import ChunkRecord, read_chunks, read_units
+from reviewbeam.components.inference.parts import (
+    ChunkRecord,
+    Work,
+    read_chunks,
+    read_units,
+)
 from reviewbeam.components.ingestion.files import CorpusFile
 from reviewbeam.components.ingestion.read import SliceSummary, check_summaries
 from reviewbeam.components.ingestion.units import Unit
@@ -35,10 +45,15 @@ class Outcome:
     complete: set[str]  # names of files of which all chunks are finished
 
     @classmethod
-    def read(cls, staging: Path, units: list[Unit]) -> "Outcome":
+    def read(cls, work: Work, units: list[Unit]) -> "Outcome":
         """Reads what workers told of these units."""
+        staging = Path(work.staging)
         names = {unit.name for unit in units}
-        chunks = [chunk for chunk in read_chunks(staging) if chunk.unit in names]
+        chunks = [
+            chunk
+            for chunk in read_chunks(staging)
+            if chunk.unit in names and work.stands(chunk)
+        ]
         finished = {chunk.name for chunk in chunks}
         read = read_units(staging)
         summaries, open_files, files = [], set(), {}
@@ -55,6 +70,24 @@ class Outcome:
     def damaged(self) -> dict[str, str]:
         """Returns name -> damage that the reader met."""
         return {s.file: s.damaged for s in self.summaries if s.damaged}
+
+    def mistaken(self, config: ScoreConfig, broken: Collection[str]) -> dict[str, str]:
+        """Returns name -> what is wrong with all of a file that was read to its end.
+
+        Args:
+          config: of the job.
+          broken: names of files to leave out.
+        """
+        summaries: dict[str, list[SliceSummary]] = {}
+        for summary in self.summaries:
+            summaries.setdefault(summary.file, []).append(summary)
+        mistaken = {}
+        for name in sorted(self.complete - set(broken)):
+            try:
+                check_summaries(config, [self.files[name]], summaries[name])
+            except UserError as error:
+                mistaken[name] = str(error)
+        return mistaken
 
     def entries(self, broken: set[str]) -> dict[str, dict[str, Any]]:
         """Returns the manifest's entries of files with finished work, by name.
@@ -106,7 +139,6 @@ class Outcome:
         """Holds finished work against the rules.
 
         Raises:
-          UserError: a file is wrong as a whole.
           DataGateError: there are too many rejects.
           ModelFailedError: the model gave no score at all.
         """
@@ -117,8 +149,6 @@ class Outcome:
                 "is no fault of the rows. Try another inference.engine, or train the "
                 "model again."
             )
-        whole = [self.files[name] for name in sorted(entries) if name in self.complete]
-        check_summaries(config, whole, self.summaries)
         by_name = [entries[name] for name in sorted(entries)]
         if problems := reject_problems(config.rules, by_name):
             raise DataGateError(

@@ -68,7 +68,8 @@ def duration(seconds: float) -> str:
 
 def _note_damaged(damaged: dict[str, str]) -> None:
     for path, damage in sorted(damaged.items()):
+        what = damage if damage.startswith(path) else f"{path} is damaged: {damage}"
         note(
-            f"reviewbeam: {path} is damaged: {damage}. Nothing of it was published; "
+            f"reviewbeam: {what.removesuffix('.')}. Nothing of it was published; "
             "deliver it again, and the next run scores it."
         )

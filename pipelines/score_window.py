@@ -60,21 +60,31 @@ class Window:
 
 
 def next_deadline(time: str, now: datetime.datetime) -> datetime.datetime:
-    """Returns when a time of the day, as in `05:30`, comes next."""
-    hour, minute = map(int, time.split(":"))
-    deadline = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
-    return deadline if deadline > now else deadline + datetime.timedelta(days=1)
+    """Returns when a time of the day, as in `05:30`, comes next.
+
+    Args:
+      time: in the time zone of the machine, whose clock may be changed that night.
+      now: an aware time.
+    """
+    clock = datetime.time.fromisoformat(time)
+    day = now.astimezone().date()
+    today = datetime.datetime.combine(day, clock).astimezone()
+    if today > now:
+        return today
+    tomorrow = day + datetime.timedelta(days=1)
+    return datetime.datetime.combine(tomorrow, clock).astimezone()
 
 
 @contextlib.contextmanager
-def closing_at(window: Window, deadline: str | None) -> Iterator[None]:
-    """Closes a window at a time of the day, if it is still in use."""
+def closing_at(window: Window, deadline: datetime.datetime | None) -> Iterator[None]:
+    """Closes a window at a time, if it is still in use; at once where it is over."""
     if deadline is None:
         yield
         return
-    now = datetime.datetime.now()
-    seconds = (next_deadline(deadline, now) - now).total_seconds()
-    timer = threading.Timer(seconds, window.close)
+    left = deadline - datetime.datetime.now().astimezone()
+    if left.total_seconds() <= 0:
+        window.close()
+    timer = threading.Timer(left.total_seconds(), window.close)
     timer.daemon = True
     timer.start()
     try:
@@ -93,8 +103,11 @@ def closing_on_signals(window: Window) -> Iterator[None]:
         yield
         return
 
+    came = []
+
     def close(number, frame):
-        if window.is_closed():
+        came.append(number)
+        if len(came) > 1:
             raise KeyboardInterrupt
         window.close()
 

@@ -9,10 +9,9 @@
 Names that begin with `_` are passed over by pandas, Spark and DuckDB.
 """
 
-import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from reviewbeam.components.common import artifacts, publishing
+from reviewbeam.components.common import artifacts
 from reviewbeam.components.common.columns import parquet_bytes
-from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.inference.formats import drop_segments
 from reviewbeam.components.inference.parts import (
+    Work,
     name_without,
     part_name,
     read_chunks,
+    read_units,
+    record_path,
     rejects_name,
 )
 from reviewbeam.components.ingestion.files import CorpusFile
@@ -38,41 +39,12 @@ from reviewbeam.components.ingestion.units import (
     unit_of_data,
     unit_to_data,
 )
-from reviewbeam.pipelines.scores_manifest import MANIFEST, Manifest, PublishedChunk
+from reviewbeam.pipelines.scores_manifest import Manifest, PublishedChunk
 
-RUN_FILE = "_run.json"
 PARTITION = "model_version"
 _STAGED = "_staged"
 _REJECTS = "_rejects"
 _PLAN = "plan.json"
-
-
-@contextlib.contextmanager
-def locked_scores(output: Path) -> Iterator[publishing.RunRecord]:
-    """Holds the folder for this run.
-
-    Raises:
-      UserError: the folder is someone else's, or can't be written.
-      BusyError: another run holds it.
-    """
-    run = publishing.RunRecord("score", RUN_FILE)
-    publishing.make_folder(output)
-    with publishing.folder_lock(output):
-        found = {name for name in os.listdir(output) if name[0] != "."}
-        if found and RUN_FILE not in found:
-            raise UserError(
-                f"The output {str(output)!r} exists and was not made by reviewbeam "
-                "score. Choose another --output."
-            )
-        run.begin(output)
-        try:
-            yield run
-        finally:
-            ours = {RUN_FILE, MANIFEST}
-            if ours.issuperset(os.listdir(output)) and (
-                not Manifest.read(output).data["versions"]
-            ):  # nothing came of it
-                shutil.rmtree(output)
 
 
 class ScoresVersion:
@@ -99,10 +71,16 @@ class ScoresVersion:
         self._format = settings["output_format"]
         self.name = f"m-{artifacts.fingerprint(settings)[:16]}"
         # Work under other conditions must not pass for this run's.
-        conditions = artifacts.fingerprint(conditions)[:8]
-        self.staging = output / _STAGED / f"{self.name}-{conditions}"
+        self.conditions = artifacts.fingerprint(conditions)[:8]
+        self.staging = output / _STAGED / f"{self.name}-{self.conditions}"
         self._scores = output / f"{PARTITION}={self.name}"
         self._rejects = output / _REJECTS / self.name
+        self.work = Work(
+            os.fspath(self.staging),
+            os.fspath(self._scores),
+            os.fspath(self._rejects),
+            self._format,
+        )
         version = manifest.version(self.name)
         self.entries = {entry["file"]: entry for entry in version["files"]}
         self._chunks = {
@@ -142,12 +120,40 @@ class ScoresVersion:
         for unit in units:
             for piece in unit.slices:
                 wanted.pop(piece.file.name, None)
+        self._forget_all_but(units)
         new, damaged = plan_units(wanted.values(), slice_bytes, salvages)
         units += new
         artifacts.write_bytes(
             path, orjson.dumps([unit_to_data(unit) for unit in units])
         )
         return sorted(units, key=lambda unit: -unit.modified), damaged
+
+    def _forget_all_but(self, units: list[Unit]) -> None:
+        """Removes what is staged of other units, and under other conditions."""
+        for staging in self.staging.parent.glob(f"{self.name}-*"):
+            if staging != self.staging:
+                shutil.rmtree(staging)
+        kept = {unit.name for unit in units}
+        for record in read_chunks(self.staging):
+            if record.unit not in kept:
+                record_path(self.staging, "chunk", record.name).unlink()
+        for name in read_units(self.staging).keys() - kept:
+            record_path(self.staging, "unit", name).unlink()
+
+    def note_times(self, files: Iterable[CorpusFile]) -> bool:
+        """Notes when known files were written, so that they needn't be hashed again.
+
+        Returns:
+          Whether that was news.
+        """
+        news = False
+        for file in files:
+            entry = self.entries[file.name]
+            if entry["modified"] != file.modified:
+                entry["modified"], news = file.modified, True
+        if news:
+            self._manifest.write(self._output)
+        return news
 
     def publish(
         self,
@@ -212,11 +218,8 @@ class ScoresVersion:
             self.clear_staging()
 
     def clear_staging(self) -> None:
-        """Removes all that is staged of this version."""
-        for staging in self.staging.parent.glob(f"{self.name}-*"):
-            shutil.rmtree(staging)
-        with contextlib.suppress(OSError):  # another version has work in there
-            self.staging.parent.rmdir()
+        """Removes all that is staged, of earlier versions too."""
+        shutil.rmtree(self.staging.parent, ignore_errors=True)
 
     def clear_useless(self) -> None:
         """Removes what is staged if no score is among it."""
@@ -237,7 +240,7 @@ class ScoresVersion:
         name = name_without(chunk.name, files) if files else chunk.name
         result = PublishedChunk(name, kept)
         if result.written:
-            part = self._find(self._scores, part_name(chunk.name, self._format))
+            part = _existing(self.work.find_part(chunk.name), chunk)
             target = self._scores / part_name(name, self._format)
             if not files:
                 _move(part, target)
@@ -245,9 +248,9 @@ class ScoresVersion:
                 rows = [share.written for share in chunk.shares]
                 sizes = [share.bytes for share in chunk.shares]
                 data = drop_segments(part.read_bytes(), rows, sizes, keep, self._format)
-                artifacts.write_bytes(target, data)
+                artifacts.write_bytes(target, data, sync=True)
         if result.rejected:
-            rejects = self._find(self._rejects, rejects_name(chunk.name))
+            rejects = _existing(self.work.find_rejects(chunk.name), chunk)
             target = self._rejects / rejects_name(name)
             if not files:
                 _move(rejects, target)
@@ -255,13 +258,14 @@ class ScoresVersion:
                 table = pq.read_table(rejects)
                 others = pc.invert(pc.is_in(table["file"], pa.array(sorted(files))))
                 data = parquet_bytes(table.filter(others))
-                artifacts.write_bytes(target, data, mode=0o600)
+                artifacts.write_bytes(target, data, mode=0o600, sync=True)
         return result
 
-    def _find(self, published: Path, name: str) -> Path:
-        """Finds a file of a chunk, which a run that was killed may have moved."""
-        staged = self.staging / name
-        return staged if staged.exists() else published / name
+
+def _existing(path: Path | None, chunk: PublishedChunk) -> Path:
+    if path is None:
+        raise RuntimeError(f"the rows of chunk {chunk.name} are gone")
+    return path
 
 
 def _move(source: Path, target: Path) -> None:

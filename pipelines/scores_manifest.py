@@ -4,19 +4,23 @@ The manifest is the list of what counts. It is replaced in one step, so that who
 follows it sees every row once at every moment.
 """
 
+import contextlib
 import dataclasses
+import os
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from reviewbeam.components.common import artifacts
+from reviewbeam.components.common import artifacts, publishing
 from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.inference.parts import ChunkRecord, part_name, rejects_name
 
 MANIFEST = "_manifest.json"
 KIND = "scores"
+RUN_FILE = "_run.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,9 +112,8 @@ class Manifest:
     def write(self, output: Path) -> None:
         """Replaces the manifest of a folder."""
         options = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2
-        artifacts.write_bytes(
-            output / MANIFEST, orjson.dumps(self.data, option=options)
-        )
+        data = orjson.dumps(self.data, option=options)
+        artifacts.write_bytes(output / MANIFEST, data, sync=True)
 
     def files(self) -> Iterator[dict[str, Any]]:
         """Yields the entries of all files, of all versions."""
@@ -138,3 +141,31 @@ class Manifest:
             ],
             **facts,
         }
+
+
+@contextlib.contextmanager
+def locked_scores(output: Path) -> Iterator[publishing.RunRecord]:
+    """Holds the folder for this run.
+
+    Raises:
+      UserError: the folder is someone else's, or can't be written.
+      BusyError: another run holds it.
+    """
+    run = publishing.RunRecord("score", RUN_FILE)
+    publishing.make_folder(output)
+    with publishing.folder_lock(output):
+        found = {name for name in os.listdir(output) if name[0] != "."}
+        if found and RUN_FILE not in found:
+            raise UserError(
+                f"The output {str(output)!r} exists and was not made by reviewbeam "
+                "score. Choose another --output."
+            )
+        run.begin(output)
+        try:
+            yield run
+        finally:
+            ours = {RUN_FILE, MANIFEST}
+            if ours.issuperset(os.listdir(output)) and (
+                not Manifest.read(output).data["versions"]
+            ):  # nothing came of it
+                shutil.rmtree(output)

@@ -87,13 +87,17 @@ def check_files(directory: Path, described: Mapping[str, Any], what: str) -> Non
             )
 
 
-def write_bytes(path: Path, data: bytes, mode: int = 0o666) -> None:
+def write_bytes(
+    path: Path, data: bytes, mode: int = 0o666, *, sync: bool = False
+) -> None:
     """Writes a file by rename, so that a reader sees it whole or not.
 
     Args:
       path: of the file.
       data: its content.
       mode: its permissions, less the process's umask.
+      sync: wait until it is on the disk, so that what is written after it and tells of
+        it can't outlive it.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
@@ -101,6 +105,9 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o666) -> None:
         os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb"
     ) as f:
         f.write(data)
+        if sync:
+            f.flush()
+            os.fsync(f.fileno())
     os.replace(temporary, path)
 
 

@@ -1,8 +1,9 @@
 """Scores as bytes of a file: Parquet, JSON Lines or CSV."""
 
-import csv
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import orjson
@@ -12,6 +13,8 @@ import pyarrow.parquet as pq
 
 from reviewbeam.components.common.columns import KEEP_PREFIX, parquet_bytes
 from reviewbeam.components.common.score_config import SCORE_COLUMNS
+
+_TO_QUOTE = re.compile(r'[,"\r\n]')  # in a field of CSV
 
 
 def scores_table(scored: pa.RecordBatch) -> pa.Table:
@@ -97,7 +100,7 @@ def _csv(table: pa.Table, labels: Sequence[str]) -> tuple[bytes, list[bytes]]:
         else:
             header.append(name)
             columns.append(_values(table[name]))
-    lines = [_csv_line(map(_csv_value, row)) for row in zip(*columns, strict=True)]
+    lines = [_csv_line(row) for row in zip(*columns, strict=True)]
     return _csv_line(header), lines
 
 
@@ -112,13 +115,15 @@ def _values(column: pa.ChunkedArray) -> list:
     return array.to_pylist()
 
 
-def _csv_value(value) -> str | None:
+def _csv_line(values: Iterable[Any]) -> bytes:
+    # Python's own writer doesn't quote a carriage return in all its versions.
+    return ",".join(map(_csv_field, values)).encode() + b"\n"
+
+
+def _csv_field(value: Any) -> str:
+    if value is None:
+        return ""
     if isinstance(value, list | np.ndarray):
-        return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()
-    return str(value) if isinstance(value, np.floating) else value
-
-
-def _csv_line(values) -> bytes:
-    sink = io.StringIO()
-    csv.writer(sink, lineterminator="\n").writerow(values)
-    return sink.getvalue().encode()
+        value = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    text = str(value)
+    return f'"{text.replace(chr(34), chr(34) * 2)}"' if _TO_QUOTE.search(text) else text

@@ -13,7 +13,7 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,11 @@ class UnitRecord:
     summaries: list[dict[str, Any]]  # of the slices
 
 
+def unit_record(unit: str, chunks: list[str], summaries: Iterable[Any]) -> UnitRecord:
+    """Makes what is told of a unit that was read to the end."""
+    return UnitRecord(unit, tuple(chunks), [*map(dataclasses.asdict, summaries)])
+
+
 def segments_of(chunk: pa.RecordBatch, hashes: dict[str, str]) -> tuple[Segment, ...]:
     """Divides a chunk by file and slice.
 
@@ -95,10 +100,16 @@ def segments_of(chunk: pa.RecordBatch, hashes: dict[str, str]) -> tuple[Segment,
     return tuple(segments)
 
 
-def chunk_name(unit: str, segments: tuple[Segment, ...]) -> str:
-    """Follows from the files' names and contents, so that a rerun finds the same."""
+def chunk_name(unit: str, segments: tuple[Segment, ...], conditions: str) -> str:
+    """Follows from the files' names and contents, so that a rerun finds the same.
+
+    Args:
+      unit: name of the unit.
+      segments: of the chunk.
+      conditions: what else decides which rows have a score.
+    """
     places = [(s.file, s.sha256, s.slice, s.first_row, s.rows) for s in segments]
-    return _hash([unit, places])
+    return _hash([unit, places, conditions])
 
 
 def name_without(name: str, files: set[str]) -> str:
@@ -174,6 +185,46 @@ def read_chunk(path: Path) -> ChunkRecord:
     data = orjson.loads(path.read_bytes())
     segments = tuple(Segment(**segment) for segment in data.pop("segments"))
     return ChunkRecord(segments=segments, **data)
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """Where finished work lies: staged, or published already."""
+
+    staging: str
+    scores: str
+    rejects: str
+    format: str  # of the parts
+
+    def find_part(self, chunk: str) -> Path | None:
+        """Returns where a chunk's part is."""
+        return _first(part_name(chunk, self.format), self.staging, self.scores)
+
+    def find_rejects(self, chunk: str) -> Path | None:
+        """Returns where a chunk's rejects are."""
+        return _first(rejects_name(chunk), self.staging, self.rejects)
+
+    def is_finished(self, chunk: str) -> bool:
+        """Tells whether a chunk was finished, and nothing of it was lost since."""
+        path = record_path(Path(self.staging), "chunk", chunk)
+        return path.exists() and self.stands(read_chunk(path))
+
+    def stands(self, record: ChunkRecord) -> bool:
+        """Tells whether all files of a finished chunk are there."""
+        return not (
+            (record.written and not self.find_part(record.name))
+            or (record.rejected and not self.find_rejects(record.name))
+        )
+
+    def is_read(self, unit: str) -> bool:
+        """Tells whether a unit was read to the end, and all its chunks finished."""
+        told = record_path(Path(self.staging), "unit", unit)
+        return told.exists() and all(map(self.is_finished, read_unit(told).chunks))
+
+
+def _first(name: str, *folders: str) -> Path | None:
+    paths = [Path(folder) / name for folder in folders]
+    return next((path for path in paths if path.exists()), None)
 
 
 def read_units(directory: Path) -> dict[str, UnitRecord]:

@@ -62,7 +62,7 @@ def resolve_inference(
       ReviewbeamError: no engine could run the model.
     """
     gpus = visible_gpus()
-    threads = config.threads or max(1, len(os.sched_getaffinity(0)) // workers)
+    threads = threads_for(config, workers)
     engines = _candidates(config, bool(gpus))
     identity = ""
     if engines == [OPENVINO_INT8]:
@@ -80,6 +80,11 @@ def resolve_inference(
         speeds = _measure(model, engines, budgets, threads, config.xla)
         engine, budget, speed = choose(speeds)
     return ResolvedInference(engine, budget, threads, config.xla, identity, speed)
+
+
+def threads_for(config: InferenceConfig, workers: int) -> int:
+    """Returns how many threads each of some worker processes has."""
+    return config.threads or max(1, len(os.sched_getaffinity(0)) // workers)
 
 
 def choose(speeds: Speeds) -> tuple[str, int, float]:

@@ -5,7 +5,7 @@ import hashlib
 import os
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
@@ -84,8 +84,14 @@ def find_files(config: CorpusConfig) -> list[CorpusFile]:
         return list(pool.map(inspect, list_files(config)))
 
 
-def list_files(config: CorpusConfig) -> list[ListedFile]:
+def list_files(
+    config: CorpusConfig, may_be_empty: Collection[str] = ()
+) -> list[ListedFile]:
     """Expands the globs, sorted by name; opens nothing.
+
+    Args:
+      config: which names the globs.
+      may_be_empty: those of them that may match nothing.
 
     Raises:
       UserError: no glob was given, or one matches nothing.
@@ -95,8 +101,9 @@ def list_files(config: CorpusConfig) -> list[ListedFile]:
             "No input was given. Add --input 'GLOB', or input: in the config."
         )
     found: dict[str, ListedFile] = {}  # by path
-    for glob in map(absolute_glob, config.input):
-        for item in _match(glob):
+    for asked in config.input:
+        glob = absolute_glob(asked)
+        for item in _match(glob, asked in may_be_empty):
             name = _name_below(glob, item.path)
             listed = ListedFile(
                 item.path, name, item.size_in_bytes, item.last_updated_in_seconds
@@ -160,12 +167,12 @@ def _metadata(path: str):
     return FileSystems.get_filesystem(path).metadata(path)
 
 
-def _match(glob: str) -> list[FileMetadata]:
+def _match(glob: str, may_be_empty: bool) -> list[FileMetadata]:
     try:
         found = FileSystems.match([glob])[0].metadata_list
     except (BeamIOError, ValueError) as error:
         raise UserError(f"The input {glob!r} can't be listed: {error}") from None
-    if not found:
+    if not found and not may_be_empty:
         raise UserError(
             f"The input {glob!r} matches no file. Check the path, and put a glob in "
             "quotes so that the shell leaves it alone."

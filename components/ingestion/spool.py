@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -45,7 +45,8 @@ def spool(
     config: CorpusConfig,
     chunk_rows: int,
     directory: Path,
-) -> tuple[list[SpooledChunk], list[SliceSummary]]:
+    is_over: Callable[[], bool],
+) -> tuple[list[SpooledChunk], list[SliceSummary]] | None:
     """Writes the chunks of a unit.
 
     Of a damaged file nothing stays, unless its rows are salvaged.
@@ -55,14 +56,25 @@ def spool(
       config: which columns hold what.
       chunk_rows: of a chunk.
       directory: for the chunks; emptied first.
+      is_over: tells that no more is to be read.
+
+    Returns:
+      The chunks and what was met in the file; None, and nothing stays, where that was
+      over before the end, or the file is not as it was listed.
     """
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True, mode=0o700)
     reader = UnitReader(unit, config, chunk_rows)
     chunks = []
     for index, chunk in enumerate(reader.chunks()):
+        if is_over():
+            shutil.rmtree(directory)
+            return None
         chunks.append(SpooledChunk.of(directory, unit, index))
         write_bytes(Path(chunks[-1].path), to_bytes(chunk), mode=0o600)
+    if reader.is_changed:
+        shutil.rmtree(directory)
+        return None
     damaged = any(summary.damaged is not None for summary in reader.summaries)
     if damaged and config.on_damaged_file != "salvage":
         shutil.rmtree(directory)

@@ -4,6 +4,7 @@ What a unit holds follows from names and contents alone, never from the workers.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
@@ -16,7 +17,12 @@ import pyarrow.parquet as pq
 from reviewbeam.components.common.columns import with_columns
 from reviewbeam.components.common.corpus_config import CorpusConfig
 from reviewbeam.components.common.filesystems import open_binary
-from reviewbeam.components.ingestion.files import CorpusFile, FileSlice, slice_file
+from reviewbeam.components.ingestion.files import (
+    CorpusFile,
+    FileSlice,
+    changed_files,
+    slice_file,
+)
 from reviewbeam.components.ingestion.lines import BLOCK_BYTES, DamagedFileError
 from reviewbeam.components.ingestion.read import (
     SliceReader,
@@ -27,6 +33,7 @@ from reviewbeam.components.ingestion.records import AT_ONCE
 
 _PACKED_SLICES = 2  # of a slice's bytes: how much a pack of small files holds
 _EXPANSION = 4  # what compressed bytes, or those of Parquet, are thought to become
+_WAVE_BYTES = 512 * 2**20  # of large files, for each worker
 _CHUNK_BYTES = 256 * 2**20  # of a chunk with the one merged into it
 
 
@@ -37,7 +44,7 @@ class Unit:
     slices: tuple[FileSlice, ...]
     spool: bool = False  # a large file that can't be sliced: to be divided by reading
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """Follows from names and contents, so that a rerun finds the same unit."""
         places = [
@@ -45,7 +52,7 @@ class Unit:
         ]
         return hashlib.sha256(json.dumps(places).encode()).hexdigest()[:20]
 
-    @property
+    @functools.cached_property
     def bytes(self) -> int:
         """As they lie in the files, roughly."""
         if len(self.slices) == 1 and self.slices[0].file.format != "parquet":
@@ -91,7 +98,7 @@ def plan_units(
                 units.extend(Unit((piece,)) for piece in slices)
             except (DamagedFileError, OSError) as error:
                 if salvages:
-                    units.append(Unit((FileSlice(file, 0, 0, -1),)))
+                    units.append(Unit((FileSlice(file, 0, 0, _stop(file)),)))
                 else:
                     damaged[file.name] = str(error)
         else:
@@ -142,6 +149,22 @@ def _line_feeds(source, length: int, start: int) -> int:
     return count
 
 
+def waves(units: list[Unit], workers: int) -> Iterator[list[Unit]]:
+    """Divides units so that few large files at once are divided by several workers.
+
+    They infer nothing before the files of a wave are divided.
+    """
+    wave, size = [], 0
+    for unit in units:
+        wave.append(unit)
+        size += unit.bytes if unit.spool and workers > 1 else 0
+        if size >= workers * _WAVE_BYTES:
+            yield wave
+            wave, size = [], 0
+    if wave:
+        yield wave
+
+
 class UnitReader:
     """Reads a unit into chunks; the summaries are complete when all were taken."""
 
@@ -155,6 +178,7 @@ class UnitReader:
             half, if there are that many.
         """
         self.summaries: list[SliceSummary] = []
+        self.is_changed = False  # the file, since it was listed: not all was given
         self._unit = unit
         self._config = config
         self._rows = chunk_rows
@@ -164,7 +188,7 @@ class UnitReader:
 
         The column `row` counts from the start of the file. Of a damaged file that was
         packed no row is given, unless such are salvaged; of other files those before
-        the damage.
+        the damage. Of one that isn't as it was listed nothing is given from there on.
         """
         whole = len(self._unit.slices) > 1 or self._unit.slices[0].file.size <= (
             self._config.slice_bytes
@@ -174,10 +198,18 @@ class UnitReader:
             for piece in self._unit.slices
             for batch in (self._whole(piece) if whole else self._batches(piece))
         )
-        yield from _merge_last(regular_batches(batches, self._rows), self._rows)
+        for chunk in _merge_last(regular_batches(batches, self._rows), self._rows):
+            # What was read may not be what the file's hash stands for.
+            if not whole and changed_files([self._unit.slices[0].file]):
+                self.is_changed = True
+                return
+            yield chunk
 
     def _whole(self, piece: FileSlice) -> list[pa.RecordBatch]:
         batches = list(self._batches(piece))
+        if changes := changed_files([piece.file]):
+            (self.summaries[-1].damaged,) = changes.values()
+            return []
         damaged = self.summaries[-1].damaged is not None
         return [] if damaged and self._config.on_damaged_file != "salvage" else batches
 
@@ -212,7 +244,10 @@ def _merge_last(
 def unit_to_data(unit: Unit) -> list[Any]:
     """Returns what tells a unit of known files: `unit_of_data` makes it again."""
     return [
-        [p.file.name, p.file.sha256, p.index, p.start, p.stop, p.first_line]
+        [
+            *(p.file.name, p.file.sha256, p.file.modified),
+            *(p.index, p.start, p.stop, p.first_line),
+        ]
         for p in unit.slices
     ] + [unit.spool]
 
@@ -220,15 +255,17 @@ def unit_to_data(unit: Unit) -> list[Any]:
 def unit_of_data(data: list[Any], files: dict[str, CorpusFile]) -> Unit | None:
     """Returns a unit, or None where one of its files is not what it was.
 
+    Nor one that was only written anew: it may have been read while that was going on.
+
     Args:
       data: of `unit_to_data`.
       files: name -> file.
     """
     *places, spool = data
     slices = []
-    for name, sha256, index, start, stop, first_line in places:
+    for name, sha256, modified, index, start, stop, first_line in places:
         file = files.get(name)
-        if file is None or file.sha256 != sha256:
+        if file is None or (file.sha256, file.modified) != (sha256, modified):
             return None
         slices.append(FileSlice(file, index, start, stop, first_line))
     return Unit(tuple(slices), spool)

@@ -1,8 +1,11 @@
 """One small run of all jobs, shared by the tests of the jobs."""
 
+import gzip
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -108,3 +111,62 @@ def arrivals():
 def scores(session_folder, configs, model):
     inputs = ["--input", str(SAMPLE / "new_arrivals.jsonl"), "--model", str(model)]
     return _run(session_folder, "score", configs["score"], *inputs)
+
+
+@pytest.fixture(scope="session")
+def fake_model(tmp_path_factory, dataset, tiny_encoder):
+    """A model that is a formula."""
+    from tests.pipelines.fake_models import write_model
+
+    folder = tmp_path_factory.mktemp("model") / "model"
+    return write_model(folder, dataset, tiny_encoder, {})
+
+
+@pytest.fixture
+def night(command, write_config, fake_model, tmp_path):
+    """Returns a function that scores `in/`: code, stdout, stderr."""
+    config = {
+        "columns": {"text": "text", "id": "id", "language": "language"},
+        "inference": {
+            "engine": "tensorflow", "batch_tokens": 512, "threads": 1, "chunk_rows": 10,
+        },
+    }  # fmt: skip
+
+    def run(*arguments, inference=None, **changes):
+        merged = config | changes
+        merged["inference"] = config["inference"] | (inference or {})
+        return command(
+            *("score", "--config", write_config(merged), "--model", fake_model),
+            *("--input", tmp_path / "in" / "*", "--output", tmp_path / "scores"),
+            *arguments,
+        )
+
+    (tmp_path / "in").mkdir()
+    return run
+
+
+@pytest.fixture
+def deliver(tmp_path):
+    """Returns a function that writes a file of reviews, named by its ids."""
+
+    from tests.testdata.make_tiny_encoder import SENTENCES
+
+    def write(name, count, start=0, language="en"):
+        stem = name.split(".")[0]
+        records = [
+            {
+                "id": f"{stem}-{i}",
+                "text": f"{SENTENCES[i % len(SENTENCES)]} {i}",
+                "language": language,
+            }
+            for i in range(start, start + count)
+        ]
+        path = tmp_path / "in" / name
+        data = "".join(json.dumps(record) + "\n" for record in records).encode()
+        if name.endswith(".parquet"):
+            pq.write_table(pa.Table.from_pylist(records), path, row_group_size=7)
+        else:
+            path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+        return path
+
+    return write

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.pipelines.fake_models import write_model
 from tests.pipelines.launches import PROCESSES, Launch, digests, write_yaml
 from tests.testdata.make_tiny_encoder import SENTENCES
 
@@ -42,12 +41,6 @@ class CountsRows:
             return infer(handler, batch, model, inference_args)
 
         ClassifierHandler.run_inference = tells
-
-
-@pytest.fixture(scope="module")
-def fake_model(tmp_path_factory, dataset, tiny_encoder):
-    folder = tmp_path_factory.mktemp("model") / "model"
-    return write_model(folder, dataset, tiny_encoder, {})
 
 
 @pytest.fixture(scope="module")

@@ -2,99 +2,17 @@
 
 import datetime
 import gzip
-import json
 import os
 import time
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from reviewbeam.components.inference.parts import ChunkRecord
 from reviewbeam.components.ingestion import read as reading
 from reviewbeam.pipelines import score as score_job
-from reviewbeam.pipelines import score_graph, score_window, scores_folder
-from tests.pipelines.fake_models import write_model
-from tests.testdata.make_tiny_encoder import SENTENCES
-
-
-@pytest.fixture(scope="module")
-def fake_model(tmp_path_factory, dataset, tiny_encoder):
-    folder = tmp_path_factory.mktemp("model") / "model"
-    return write_model(folder, dataset, tiny_encoder, {})
-
-
-@pytest.fixture
-def night(command, write_config, fake_model, tmp_path):
-    """Returns a function that scores `in/`: code, stdout, stderr."""
-    config = {
-        "columns": {"text": "text", "id": "id", "language": "language"},
-        "inference": {
-            "engine": "tensorflow", "batch_tokens": 512, "threads": 1, "chunk_rows": 10,
-        },
-    }  # fmt: skip
-
-    def run(*arguments, inference=None, **changes):
-        merged = config | changes
-        merged["inference"] = config["inference"] | (inference or {})
-        return command(
-            *("score", "--config", write_config(merged), "--model", fake_model),
-            *("--input", tmp_path / "in" / "*", "--output", tmp_path / "scores"),
-            *arguments,
-        )
-
-    (tmp_path / "in").mkdir()
-    return run
-
-
-@pytest.fixture
-def deliver(tmp_path):
-    """Returns a function that writes a file of reviews, named by its ids."""
-
-    def write(name, count, start=0, language="en"):
-        stem = name.split(".")[0]
-        records = [
-            {
-                "id": f"{stem}-{i}",
-                "text": f"{SENTENCES[i % len(SENTENCES)]} {i}",
-                "language": language,
-            }
-            for i in range(start, start + count)
-        ]
-        path = tmp_path / "in" / name
-        data = "".join(json.dumps(record) + "\n" for record in records).encode()
-        if name.endswith(".parquet"):
-            pq.write_table(pa.Table.from_pylist(records), path, row_group_size=7)
-        else:
-            path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
-        return path
-
-    return write
-
-
-def ids(tmp_path):
-    """Ids that a reader of the folder sees."""
-    return sorted(pd.read_parquet(tmp_path / "scores")["id"])
-
-
-def listed(tmp_path):
-    """Ids that a reader sees who follows the manifest."""
-    scores = tmp_path / "scores"
-    manifest = json.loads((scores / "_manifest.json").read_text())
-    found = []
-    for name, version in manifest["versions"].items():
-        for chunk in version["chunks"]:
-            if chunk["part"]:
-                part = scores / f"model_version={name}" / chunk["part"]
-                rows = pq.ParquetFile(part).read()["id"].to_pylist()
-                assert len(rows) == chunk["rows"]
-                found += rows
-    return sorted(found)
-
-
-def of(name, *numbers):
-    return [f"{name}-{i}" for i in range(*numbers)]
+from reviewbeam.pipelines import score_graph, scores_folder
+from tests.pipelines.nights import ids, listed, of
 
 
 def test_small_files_share_parts(night, deliver, tmp_path):
@@ -353,7 +271,7 @@ def test_the_deadline_ends_a_run_at_a_chunk(night, deliver, tmp_path, monkeypatc
 
     monkeypatch.setattr(score_graph.Window, "begin_chunk", counts)
     monkeypatch.setattr(
-        score_window,
+        score_job,
         "next_deadline",
         lambda text, now: now + datetime.timedelta(seconds=2),
     )

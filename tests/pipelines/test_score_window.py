@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from reviewbeam.pipelines import score_window
 from reviewbeam.pipelines.score_window import (
     Window,
     closing_at,
@@ -29,11 +28,20 @@ def window(tmp_path):
         ("2024-05-06 05:29", "2024-05-06 05:30"),
         ("2024-05-06 05:30", "2024-05-07 05:30"),
         ("2024-12-31 23:59", "2025-01-01 05:30"),
+        # The clock is set forward at 02:00 of that night: six hours, not seven.
+        ("2024-03-30 22:30", "2024-03-31 05:30"),
     ],
 )
-def test_a_deadline_is_the_next_such_time(now, expected):
-    read = datetime.datetime.fromisoformat
+def test_a_deadline_is_the_next_such_time(now, expected, monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+
+    def read(text):
+        return datetime.datetime.fromisoformat(text).astimezone()
+
     assert next_deadline("05:30", read(now)) == read(expected)
+    monkeypatch.undo()
+    time.tzset()
 
 
 def test_chunks_begin_until_the_window_is_closed(window):
@@ -50,28 +58,34 @@ def test_the_limit_lets_the_chunk_that_reaches_it_begin(window):
     assert window.is_closed()
 
 
-def test_the_deadline_closes(window, monkeypatch):
-    monkeypatch.setattr(
-        score_window,
-        "next_deadline",
-        lambda time, now: now + datetime.timedelta(seconds=0.2),
-    )
-    with closing_at(window, "05:30"):
+def in_seconds(seconds):
+    now = datetime.datetime.now().astimezone()
+    return now + datetime.timedelta(seconds=seconds)
+
+
+def test_the_deadline_closes(window):
+    with closing_at(window, in_seconds(0.3)):
         assert not window.is_closed()
-        time.sleep(0.5)
+        time.sleep(0.6)
         assert window.is_closed()
 
 
-def test_a_deadline_after_the_end_closes_nothing(window, monkeypatch):
-    monkeypatch.setattr(
-        score_window,
-        "next_deadline",
-        lambda time, now: now + datetime.timedelta(seconds=0.2),
-    )
-    with closing_at(window, "05:30"):
+def test_a_deadline_that_came_while_files_were_hashed_closes_at_once(window):
+    with closing_at(window, in_seconds(-100)):
+        assert window.is_closed()
+
+
+def test_a_deadline_after_the_end_closes_nothing(window):
+    with closing_at(window, in_seconds(0.3)), closing_at(window, None):
         pass
-    time.sleep(0.4)
+    time.sleep(0.5)
     assert not window.is_closed()
+
+
+def test_a_signal_after_the_deadline_is_the_first_one(window):
+    window.close()
+    with closing_on_signals(window):
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

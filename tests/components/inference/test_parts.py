@@ -57,19 +57,20 @@ def test_a_chunk_is_divided_by_file_and_slice():
 
 def test_a_name_follows_from_unit_places_and_contents():
     segments = segments_of(CHUNK, HASHES)
-    name = chunk_name("u", segments)
-    assert name == chunk_name("u", segments_of(CHUNK, HASHES))
+    name = chunk_name("u", segments, "c")
+    assert name == chunk_name("u", segments_of(CHUNK, HASHES), "c")
     others = [
-        chunk_name("v", segments),
-        chunk_name("u", segments[:2]),
-        chunk_name("u", segments_of(CHUNK, {"a": "1a", "b": "other"})),
+        chunk_name("v", segments, "c"),
+        chunk_name("u", segments[:2], "c"),
+        chunk_name("u", segments_of(CHUNK, {"a": "1a", "b": "other"}), "c"),
+        chunk_name("u", segments, "d"),
         name_without(name, {"a"}),
         name_without(name, {"b"}),
         name_without(name, {"a", "b"}),
     ]
-    assert len({name, *others}) == 7
+    assert len({name, *others}) == 8
     counts = [dataclasses.replace(s, written=1, bytes=7) for s in segments]
-    assert chunk_name("u", tuple(counts)) == name
+    assert chunk_name("u", tuple(counts), "c") == name
 
 
 def test_each_row_of_a_segment_is_written_rejected_or_excluded():

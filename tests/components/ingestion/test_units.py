@@ -161,7 +161,7 @@ def test_a_spooled_file_is_read_chunk_by_chunk(tmp_path):
     config = config_of(tmp_path / "in", slice_bytes=1024)
     (unit,) = plan_units(find_files(config), 1024, False)[0]
     assert unit == Unit(unit.slices, spool=True)
-    chunks, (summary,) = spool(unit, config, 20, tmp_path / "spool")
+    chunks, (summary,) = spool(unit, config, 20, tmp_path / "spool", lambda: False)
     assert summary.rows == 95 and summary.damaged is None
     assert chunks == [
         SpooledChunk.of(tmp_path / "spool", unit, index) for index in range(5)
@@ -181,9 +181,9 @@ def test_of_a_damaged_file_nothing_stays_spooled(tmp_path):
     path.write_bytes(path.read_bytes()[:-20])
     config = config_of(tmp_path / "in", slice_bytes=1024)
     (unit,) = plan_units(find_files(config), 1024, False)[0]
-    chunks, (summary,) = spool(unit, config, 20, tmp_path / "spool")
+    chunks, (summary,) = spool(unit, config, 20, tmp_path / "spool", lambda: False)
     assert chunks == [] and "ends before its end mark" in summary.damaged
     assert not (tmp_path / "spool").exists()
     salvaging = config.model_copy(update={"on_damaged_file": "salvage"})
-    chunks, _ = spool(unit, salvaging, 20, tmp_path / "spool")
+    chunks, _ = spool(unit, salvaging, 20, tmp_path / "spool", lambda: False)
     assert sum(chunk.read().num_rows for chunk in chunks) > 50
