@@ -151,6 +151,7 @@ def _probabilities(
         kind=model.metadata.labels.type,
         budget=_BATCH_TOKENS,
         max_faults=0,
+        concurrency=engine.concurrency,
     ).probabilities
 
 

@@ -23,6 +23,8 @@ OPENVINO_INT8 = "openvino-int8"
 class Engine(Protocol):
     """A model that is loaded and ready."""
 
+    concurrency: int  # calls at once that make the most of its threads
+
     def probabilities(self, token_ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Returns float32 [rows, classes] for int32 [rows, length] inputs."""
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from reviewbeam.components.common.batching import cut_batches
 from reviewbeam.components.common.errors import ReviewbeamError
+from reviewbeam.components.inference.ahead import Ahead
 
 PAD_ID = 1  # of XLM-R
 
@@ -38,7 +39,7 @@ class Outcome:
 
     probabilities: np.ndarray  # float32 [rows, classes]; of a fault NaN
     faults: list[str | None]  # the rule of each row; None: it is fine
-    calls: int  # of the model, those that failed too
+    calls: int  # of the model, those that failed too; ahead of their turn apart
     tokens: int  # real tokens of all these calls
     padded_tokens: int  # rows x longest row of all these calls
     halved: int  # batches that did not fit into memory
@@ -54,6 +55,7 @@ def infer_rows(
     kind: str,
     budget: int,
     max_faults: int,
+    concurrency: int = 1,
     on_rows: Callable[[int], None] = lambda rows: None,
 ) -> Outcome:
     """Infers each row of a chunk once, faults apart.
@@ -63,7 +65,7 @@ def infer_rows(
     probabilities, is bisected until the rows that do so stand alone: their mates are
     inferred again without them, because one row's NaN may have touched theirs. All
     of it follows from the chunk and the model's behaviour, so that a second run
-    gives the same bytes.
+    gives the same bytes, and any number of calls at once those of one at a time.
 
     Args:
       model: int32 [rows, length] token ids and mask to float32 [rows, classes].
@@ -74,7 +76,8 @@ def infer_rows(
       kind: the type of the labels; those of multilabel don't sum to 1.
       budget: rows x longest row of one call.
       max_faults: rows that may fail.
-      on_rows: told how many more rows are settled.
+      concurrency: calls at once; `model` is then called from as many threads.
+      on_rows: told how many more rows are settled, from the caller's thread.
 
     Raises:
       ReviewbeamError: more than `max_faults` rows failed; or what the model raised
@@ -82,7 +85,7 @@ def infer_rows(
     """
     values = np.full((len(lengths), classes), np.nan, np.float32)
     run = _Run(model, kind, budget, max_faults, on_rows, ids, starts, lengths, values)
-    run.to_end()
+    run.to_end(concurrency)
     return Outcome(
         values, run.faults, run.calls, run.tokens, run.padded_tokens, run.halved
     )
@@ -108,11 +111,17 @@ class _Run:
         self._reasons: list[str] = []
         self._fits = 0  # the largest call that went well
         self._before_halving: int | None = None  # budget; None: no halving goes on
-        self._stack = cut_batches(self.lengths, self.budget)[::-1]
+        self._stack: list[np.ndarray] = []
 
-    def to_end(self) -> None:
-        while self._stack:
-            self._step(self._stack.pop())
+    def to_end(self, concurrency: int) -> None:
+        batches = cut_batches(self.lengths, self.budget)
+        self._stack = batches[::-1]
+        with Ahead(self._call, batches, concurrency) as self._ahead:
+            while self._stack:
+                self._step(self._stack.pop())
+
+    def _call(self, rows: np.ndarray) -> np.ndarray:
+        return self.model(*pad(self.ids, self.starts[rows], self.lengths[rows]))
 
     def _step(self, rows: np.ndarray) -> None:
         size = len(rows) * max(1, int(self.lengths[rows[0]]))  # the longest is first
@@ -124,7 +133,7 @@ class _Run:
         self.tokens += int(self.lengths[rows].sum())
         self.padded_tokens += size
         try:
-            values = self.model(*pad(self.ids, self.starts[rows], self.lengths[rows]))
+            values = self._ahead.values(rows)
         except ReviewbeamError:
             raise
         except Exception as error:  # whatever the engine's library raises
@@ -143,6 +152,7 @@ class _Run:
             self.on_rows(len(rows))
 
     def _shrink(self, rows: np.ndarray, size: int, error: Exception) -> None:
+        self._ahead.stop()  # memory is scarce, and batches of another size follow
         if self._before_halving is None:
             self._before_halving = self.budget
         if len(rows) > 1:

@@ -145,6 +145,7 @@ class ClassifierHandler(ModelHandler[pa.RecordBatch, Inferred, LoadedModel]):
             kind=self._kind,
             budget=self._resolved.batch_tokens,
             max_faults=self._max_faults,
+            concurrency=model.engine.concurrency,
             **report,
         )
         if progress:

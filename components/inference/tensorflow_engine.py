@@ -35,7 +35,11 @@ class TensorFlowEngine:
         with contextlib.suppress(RuntimeError):  # TensorFlow has its threads already
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(threads)
-        for gpu in tf.config.list_physical_devices("GPU"):
+        gpus = tf.config.list_physical_devices("GPU")
+        # Threads that share one call wait for each other after every operation. A GPU
+        # has its own order, and XLA was not tried.
+        self.concurrency = 1 if gpus or xla else threads
+        for gpu in gpus:
             with contextlib.suppress(RuntimeError):  # in use; then its setting stands
                 tf.config.experimental.set_memory_growth(gpu, True)
         self._device = device

@@ -10,6 +10,7 @@ def test_a_text_that_the_model_fails_on_is_rejected_alone(model, monkeypatch):
     class Fragile:
         def __init__(self, *arguments, **options):
             self._engine = load(*arguments, **options)
+            self.concurrency = self._engine.concurrency
 
         def probabilities(self, token_ids, mask):
             if token_ids.shape[1] > 20:

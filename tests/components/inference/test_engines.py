@@ -62,6 +62,19 @@ def batch(rows, length, seed=0):
     return np.where(mask == 1, ids, 1).astype(np.int32), mask
 
 
+def test_calls_at_once_give_the_same_bytes(transformer):
+    from concurrent.futures import ThreadPoolExecutor
+
+    engine = load("tensorflow", transformer)
+    assert engine.concurrency == 2
+    assert load("tensorflow", transformer, xla=True).concurrency == 1
+    batches = [batch(9, 5 + seed, seed) for seed in range(12)]
+    expected = [engine.probabilities(*b).tobytes() for b in batches]
+    with ThreadPoolExecutor(engine.concurrency) as pool:
+        found = pool.map(lambda b: engine.probabilities(*b).tobytes(), batches * 3)
+        assert list(found) == expected * 3
+
+
 @needs_openvino
 def test_openvino_gives_what_tensorflow_gives(model):
     reference, engine = load("tensorflow", model), load("openvino", model)

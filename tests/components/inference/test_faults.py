@@ -1,5 +1,7 @@
 """Poison rows and full memories, with models made of NumPy."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -109,6 +111,32 @@ def test_the_poison_rows_are_the_faults_and_no_others(rows, budget, most):
     assert repeated.faults == outcome.faults
 
 
+@settings(max_examples=300, deadline=None)
+@given(
+    rows=ROWS,
+    budget=st.integers(8, 200),
+    most=st.integers(1, 150),
+    concurrency=st.integers(2, 5),
+)
+def test_calls_at_once_give_what_they_give_one_after_the_other(
+    rows, budget, most, concurrency
+):
+    single, several = Model(most_tokens=most), Model(most_tokens=most)
+    told = [], []
+    expected = infer(rows, single, budget, on_rows=told[0].append)
+    outcome = infer(
+        rows, several, budget, on_rows=told[1].append, concurrency=concurrency
+    )
+
+    assert outcome.probabilities.tobytes() == expected.probabilities.tobytes()
+    assert dataclasses.replace(outcome, probabilities=None) == dataclasses.replace(
+        expected, probabilities=None
+    )
+    assert told[0] == told[1]
+    if all(fault is None for fault in expected.faults) and not expected.halved:
+        assert sorted(several.shapes) == sorted(single.shapes)
+
+
 @given(rows=ROWS, budget=st.integers(8, 200))
 def test_a_sound_chunk_runs_in_the_batches_of_its_lengths(rows, budget):
     rows = [[i % 900 for i in row] for row in rows]
@@ -131,6 +159,15 @@ def test_memory_that_is_full_makes_batches_smaller_for_the_rest_of_the_chunk():
     # 16 rows don't fit, 8 don't, 4 do.
     assert model.shapes == [(16, 4), (8, 4)] + [(4, 4)] * 10
     assert (outcome.halved, outcome.faults) == (2, [None] * 40)
+
+
+def test_full_memory_ends_calls_at_once():
+    single, several = Model(most_tokens=25), Model(most_tokens=25)
+    infer([[5] * 4] * 200, single, budget=64)
+    infer([[5] * 4] * 200, several, budget=64, concurrency=2)
+
+    # The four that had begun; their rows then run as they do one call at a time.
+    assert several.shapes == [(16, 4)] * 4 + single.shapes
 
 
 def test_one_row_that_fills_the_memory_does_not_slow_down_the_others():

@@ -38,6 +38,8 @@ def make_handler(path="the/model", classes=CLASSES, budget=64, cls=None, **optio
 class FakeModel:
     """Stands for an engine: a row's probabilities tell its own real tokens."""
 
+    concurrency = 1
+
     def __init__(self):
         self.shapes = []
 

@@ -128,6 +128,8 @@ def test_int8_that_was_never_made(model):
 class _Slow:
     """Counts tokens; batches above a size don't fit."""
 
+    concurrency = 1
+
     def __init__(self, most):
         self.sizes = []
         self._most = most
