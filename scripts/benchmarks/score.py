@@ -265,7 +265,7 @@ def _arguments() -> argparse.Namespace:
     add("--rows", type=int, default=2000, metavar="N", help="that are scored")
     add("--engines", default=f"tensorflow,openvino,{_INT8}", metavar="NAME,…")
     add("--peers", default=_PEERS, metavar="NAME,…")
-    add("--batch-tokens", type=int, default=2048, metavar="N", help="of a sorted batch")
+    add("--batch-tokens", type=int, default=1024, metavar="N", help="of a sorted batch")
     add("--pairs", type=int, default=1, metavar="K", help="rounds")
     add("--reviewbeam", default=beside, metavar="COMMAND")
     add("--torch-python", required=True, metavar="PATH", help="has the peers' packages")
