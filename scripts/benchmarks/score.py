@@ -13,8 +13,8 @@ classifier with the head of transformers' XLM-R, trained on a few other reviews.
 
 `after load` are the seconds that reading, tokenizing, inferring and writing take: of a
 peer from the moment its model is loaded; of ours those of the run's record less those
-of a run on one review, made just before. `bare` is the time in the engine alone,
-`whole` the process from its start. The contenders take turns at beginning a round.
+of a run on one review, made just before. `bare` is the engine alone, `whole` the
+process from its start. The contenders take turns at beginning a round.
 Memory is the largest RSS of a process; `others` are cores that were busy with something
 else, which spoils a run.
 
@@ -31,6 +31,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 from peers.environment import variables
@@ -38,8 +39,10 @@ from peers.measure import measure
 from quality import distinct_reviews, write_dataset
 from score_report import compare_scores, medians, ratios, say
 
+from reviewbeam.components.common.calibration import calibrated
 from reviewbeam.components.common.config import load_config
 from reviewbeam.components.common.encoder_directory import open_encoder
+from reviewbeam.components.common.model_directory import open_model
 from reviewbeam.components.common.prepare_config import PrepareConfig
 from reviewbeam.components.common.processor import guard_instruction_set
 from reviewbeam.components.tokenization.tokenizer import Tokenizer
@@ -70,6 +73,8 @@ def main() -> None:
             run, found = run_once(name, commands[name], arguments.rows, work)
             run["tokens"] = run["speed"] * tokens / arguments.rows
             runs[name].append(run)
+            if name not in ours(arguments, work):
+                found = calibrate(work, found)
             probabilities.setdefault(name, found)
             say(f"{name} {number + 1}", run)
     agreement = compare_scores(probabilities)
@@ -108,9 +113,6 @@ def make_model(options: argparse.Namespace, config: PrepareConfig, work: Path) -
     train = [options.reviewbeam, "train", "--config", options.train_config]
     train += [f"--dataset={work / 'train-dataset'}", f"--output={work / 'model'}"]
     _run([*train, *_set(settings)])
-    if _INT8 in options.engines.split(","):
-        dataset = f"--dataset={work / 'train-dataset'}"
-        _run([options.reviewbeam, "quantize", f"--model={work / 'model'}", dataset])
 
 
 def count_tokens(config: PrepareConfig, path: Path) -> int:
@@ -120,10 +122,27 @@ def count_tokens(config: PrepareConfig, path: Path) -> int:
     return len(tokenizer.encode(pa.array(texts))["token_ids"].flatten())
 
 
+def calibrate(work: Path, found: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Does to a peer's probabilities what `score` does to ours after the model."""
+    model = open_model(str(work / "model")).metadata
+    rows = map(json.loads, (work / "score.jsonl").read_text().splitlines())
+    languages = {row["id"]: row["language"] for row in rows}
+    matrix = calibrated(
+        np.array(list(found.values()), np.float32),
+        [languages[key] for key in found],
+        model.labels.type,
+        model.calibration,
+    )
+    return dict(zip(found, matrix.tolist(), strict=True))
+
+
 def convert(
     options: argparse.Namespace, work: Path, commands: dict[str, list[str]]
 ) -> None:
-    """Brings the model into the peers' formats, unless it is."""
+    """Brings the model into the formats of the int8 engine and the peers."""
+    if _INT8 in commands and not (work / "model" / _INT8).exists():
+        command = [options.reviewbeam, "quantize", f"--model={work / 'model'}"]
+        _run([*command, f"--dataset={work / 'train-dataset'}"])
     conversions = {
         "onnx": ["score_onnx.py", "--export", str(work / "model.onnx")],
         "ctranslate2-int8": ["score_ctranslate2.py", "--convert", str(work / "ct2")],
@@ -139,6 +158,7 @@ def ours(options: argparse.Namespace, work: Path) -> dict[str, list[str]]:
     command = [options.reviewbeam, "score", f"--config={work / 'score.yaml'}"]
     command += [f"--model={work / 'model'}", "--input={input}", "--output={output}"]
     same = {"inference.batch_tokens": str(options.batch_tokens)}
+    same["inference.min_agreement"] = "0.9"  # told below, of more rows
     return {
         engine: [*command, *_set(same | {"inference.engine": engine})]
         for engine in options.engines.split(",")
@@ -194,9 +214,9 @@ def run_once(
     if len(found) != rows:
         raise SystemExit(f"{name} scored {len(found)} of {rows} reviews")
     run["after load"] = run.pop("seconds") - start
-    # A bound is its engine alone; what else its script does is not its point.
-    counted = run["inference"] if name.startswith("bare-") else run["after load"]
-    return run | {"speed": rows / counted, "whole": rows / run["wall"]}, found
+    run["bare"] = rows / run["inference"] if run["inference"] else 0.0
+    speeds = {"speed": rows / run["after load"], "whole": rows / run["wall"]}
+    return run | speeds, found
 
 
 def _measure(
@@ -245,7 +265,7 @@ def _arguments() -> argparse.Namespace:
     add("--rows", type=int, default=2000, metavar="N", help="that are scored")
     add("--engines", default=f"tensorflow,openvino,{_INT8}", metavar="NAME,…")
     add("--peers", default=_PEERS, metavar="NAME,…")
-    add("--batch-tokens", type=int, default=2048, metavar="N", help="of a sorted batch")
+    add("--batch-tokens", type=int, default=1024, metavar="N", help="of a sorted batch")
     add("--pairs", type=int, default=1, metavar="K", help="rounds")
     add("--reviewbeam", default=beside, metavar="COMMAND")
     add("--torch-python", required=True, metavar="PATH", help="has the peers' packages")

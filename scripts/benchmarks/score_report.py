@@ -46,16 +46,17 @@ def ratios(runs: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, float
     """Returns and prints our speed as a multiple of the others', by round."""
     groups = {name: [name] for name in runs}
     exact = [name for name in ("tensorflow", "openvino") if name in runs]
-    bounds = [name for name in runs if name.startswith("bare-")]
+    bounds = [n for n in runs if n.startswith("bare-") or n == "onnx"]
     groups |= {"fp32": exact, "bare": bounds}
     found = {}
     for mine, theirs, figure, goal in _GOALS:
-        if not groups.get(mine) or not groups.get(theirs):
+        others = groups.get(theirs)
+        if not groups.get(mine) or not others:
             continue
         of_rounds = [
             max(runs[n][i][figure] for n in groups[mine])
-            / max(runs[n][i][figure] for n in groups[theirs])
-            for i in range(len(runs[groups[mine][0]]))
+            / max(runs[n][i]["bare" if theirs == "bare" else figure] for n in others)
+            for i in range(len(runs[others[0]]))
         ]
         title = f"{mine} / {theirs}, {'after load' if figure == 'speed' else figure}"
         found[title] = {"ratio": statistics.median(of_rounds), "goal": goal}
@@ -76,7 +77,7 @@ def say(title: str, run: dict[str, float]) -> None:
     print(
         f"{title:26}{run['speed']:8.1f} reviews/s {run['tokens']:8.0f} tokens/s "
         f"{run['after load']:7.1f} s after load "
-        f"{run['inference']:7.1f} s bare {run['wall']:7.1f} s whole "
+        f"{run['bare']:8.1f} bare {run['wall']:7.1f} s whole "
         f"{run['rss'] / 1e6:6.0f} MB {run['padding']:6.1%} padding "
         f"{run['others']:5.2f} others",
         flush=True,

@@ -79,19 +79,17 @@ def score(
     job = Job()
     ids, texts = read(options.input)
     rows = token_ids(options, texts)
-    found, cells, seconds = None, 0, 0.0
+    parts, order, cells, seconds = [], [], 0, 0.0
     for batch in batches(rows, options.batch_tokens):
         cells += len(batch) * len(rows[batch[0]])
         begun = time.perf_counter()
-        some = infer(rows, batch)
+        parts.append(infer(rows, batch))
         seconds += time.perf_counter() - begun
-        found = (
-            np.empty((len(rows), some.shape[1]), np.float32) if found is None else found
-        )
-        found[batch] = some
+        order.append(batch)
+    found = np.concatenate(parts)[np.argsort(np.concatenate(order))]
     tokens = sum(map(len, rows))
-    job.finish(options, ids, found, tokens=tokens, padding=1 - tokens / cells,
-               inference=seconds)  # fmt: skip
+    padding = 1 - tokens / cells
+    job.finish(options, ids, found, tokens=tokens, padding=padding, inference=seconds)
 
 
 def write(path: str, ids: list[str], probabilities: np.ndarray) -> None:
