@@ -7,6 +7,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from reviewbeam.components.common.artifacts import RUN_FILE, read_json, read_manifest
 from reviewbeam.components.common.blessed import (
+    BLESSING,
     latest_verdict,
     read_blessing,
     withdraw_blessing,
@@ -16,7 +17,6 @@ from reviewbeam.components.common.blessing_config import NO, YES
 from reviewbeam.components.common.evaluate_config import EvaluateConfig
 from reviewbeam.pipelines import console
 from reviewbeam.pipelines.evaluate import KIND, evaluate
-from reviewbeam.pipelines.model_gate import BLESSING
 
 
 def evaluate_and_bless(

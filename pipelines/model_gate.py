@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from reviewbeam.components.common import artifacts
+from reviewbeam.components.common.blessed import BLESSING
 from reviewbeam.components.common.evaluate_config import EvaluateConfig
 from reviewbeam.components.common.inference_config import InferenceConfig
 from reviewbeam.components.common.model_directory import ModelDirectory
@@ -21,7 +22,6 @@ from reviewbeam.components.examples.shards import read_shard
 from reviewbeam.components.inference.resolve import ResolvedInference
 from reviewbeam.pipelines.evaluation_rows import PREDICTIONS, Parts
 
-BLESSING = "blessing.json"
 BLESSING_TEXT = "blessing.txt"
 BASELINE_PREDICTIONS = "baseline_predictions"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from reviewbeam.components.common.artifacts import read_json
-from reviewbeam.components.common.blessed import read_blessing
+from reviewbeam.components.common.blessed import BLESSING, read_blessing
 from reviewbeam.components.common.blessing_config import YES
 from reviewbeam.components.common.errors import ModelGateError
 from reviewbeam.components.common.model_directory import (
@@ -20,7 +20,6 @@ from reviewbeam.components.common.models_folder import (
 )
 from reviewbeam.components.common.score_config import ScoreConfig
 from reviewbeam.pipelines import console
-from reviewbeam.pipelines.model_gate import BLESSING
 
 
 def model_to_score_with(config: ScoreConfig, model: Path) -> Path:

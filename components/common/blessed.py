@@ -9,6 +9,7 @@ from reviewbeam.components.common.model_directory import model_fingerprints
 
 BLESSED = "BLESSED"
 WITHDRAWN = "BLESSED.withdrawn"
+BLESSING = "blessing.json"  # in an evaluation: the verdict
 
 
 def read_blessing(model: Path) -> dict[str, Any] | None:
