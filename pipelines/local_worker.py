@@ -20,6 +20,8 @@ _PR_SET_PDEATHSIG = 1
 # for ever for a worker that is gone, so that the launcher must be told.
 _REQUEST = """
 import json, os, signal, socket, struct, sys
+for number in (signal.SIGINT, signal.SIGTERM):  # the launcher decides
+    signal.signal(number, signal.SIG_IGN)
 line = socket.socket(socket.AF_UNIX)
 try:
     line.connect({address!r})

@@ -161,9 +161,10 @@ def test_killed_while_publishing(start, undisturbed, tmp_path):
     check(output, undisturbed, 0)
 
 
-def test_told_to_stop_it_publishes_what_is_finished(start, undisturbed, tmp_path):
+@pytest.mark.parametrize("how", [[], PROCESSES])
+def test_told_to_stop_it_publishes_what_is_finished(start, undisturbed, tmp_path, how):
     output = tmp_path / "stopped"
-    run = start("stopped")
+    run = start("stopped", *how)
     assert run.kill_when(lambda: finished(output) >= 5, signal.SIGTERM)
     assert run.end() == 75, run.err
     assert "the same command goes on" in run.err and "Traceback" not in run.err
@@ -171,7 +172,7 @@ def test_told_to_stop_it_publishes_what_is_finished(start, undisturbed, tmp_path
     assert 5 * CHUNK_ROWS * 0.5 <= len(ids) < ROWS - 15 and ids.is_unique
     done = sum(scored(output))
     assert done < ROWS - 15
-    run = start("stopped")
+    run = start("stopped", *how)
     assert run.end() == 0, run.err
     check(output, undisturbed, 0)
 
