@@ -66,7 +66,7 @@ def quantize(
             "format": artifacts.FORMAT,
             "model": directory.core_fingerprint,
             "dataset": manifest["fingerprint"],
-            "group_size": GROUP_SIZE,
+            "recipe": ["int8_asym", GROUP_SIZE],
         }
     )
     output = model / quantized.FOLDER

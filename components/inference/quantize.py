@@ -1,6 +1,6 @@
 """Post-training quantization to int8 with NNCF, and how far labels move by it.
 
-Weights are int8, symmetric, with a scale for each output channel. Activations become
+Weights have a scale and a zero point for each output channel. Activations become
 int8 while the model runs (dynamic quantization): each token's vector in groups of
 neighbours, each with a scale of its own. So there are no ranges to calibrate, and an
 outlier costs its own group alone.
@@ -39,7 +39,7 @@ def write_quantized(saved_model: str, directory: Path) -> None:
     with contextlib.redirect_stdout(io.StringIO()):  # of NNCF's progress bars
         quantized = nncf.compress_weights(
             model,
-            mode=nncf.CompressWeightsMode.INT8_SYM,
+            mode=nncf.CompressWeightsMode.INT8_ASYM,
             ignored_scope=nncf.IgnoredScope(names=_head(model)),
         )
     # OpenVINO takes it from the file when it compiles.
