@@ -10,20 +10,22 @@ import pyarrow as pa
 from reviewbeam.components.common import artifacts, publishing
 from reviewbeam.components.common.columns import concat_batches
 from reviewbeam.components.common.errors import UserError
-from reviewbeam.components.common.inference_config import InferenceConfig
 from reviewbeam.components.common.model_directory import ModelDirectory, open_model
 from reviewbeam.components.examples.encode import decode_examples
 from reviewbeam.components.examples.shards import read_shard
 from reviewbeam.components.inference import quantized
-from reviewbeam.components.inference.faults import infer_rows, pad
+from reviewbeam.components.inference.faults import infer_rows
 from reviewbeam.components.inference.openvino_engine import OpenVinoEngine
 from reviewbeam.components.inference.openvino_library import import_openvino
-from reviewbeam.components.inference.quantize import agreement, write_quantized
+from reviewbeam.components.inference.quantize import (
+    GROUP_SIZE,
+    agreement,
+    write_quantized,
+)
 from reviewbeam.components.inference.safe_saved_model import check_saved_model
 from reviewbeam.pipelines.evaluate import check_fit
 
 _SPLIT = "validation"
-_CALIBRATION_ROWS = 300  # NNCF's default; 100 and 600 agreed as often
 _COMPARED_ROWS = 3000
 _BATCH_TOKENS = 1024
 _SEED = 0
@@ -34,15 +36,15 @@ def quantize(
 ) -> tuple[dict[str, Any], bool]:
     """Writes `openvino-int8/` beside a model's core.
 
-    Calibrated on some rows of the dataset's validation split, compared with the exact
-    model on others. The core and its manifest stay as they are.
+    Compared with the exact model on rows of the dataset's validation split. The core
+    and its manifest stay as they are.
 
     Returns:
       The manifest, and whether the files were made now rather than found.
 
     Raises:
-      UserError: the dataset is a gold set, OpenVINO or NNCF is not installed, model and
-        dataset don't fit, or validation is too small.
+      UserError: the dataset is a gold set, OpenVINO or NNCF is not installed, the
+        processor has no VNNI, or model and dataset don't fit.
       BusyError: another run does the same.
     """
     manifest = artifacts.read_manifest(dataset, "dataset")
@@ -54,6 +56,7 @@ def quantize(
         )
     for name in ("openvino", "nncf"):
         import_openvino(name)
+    quantized.check_processor()
     directory = open_model(os.fspath(model))
     check_saved_model(directory.saved_model, len(directory.metadata.labels.names))
     check_fit(directory.metadata, manifest, _SPLIT)
@@ -63,26 +66,18 @@ def quantize(
             "format": artifacts.FORMAT,
             "model": directory.core_fingerprint,
             "dataset": manifest["fingerprint"],
+            "recipe": ["int8_asym", GROUP_SIZE],
         }
     )
     output = model / quantized.FOLDER
     if publishing.is_done(output, quantized.KIND, identity, overwrite=overwrite):
         return quantized.open_quantized(model, directory.core_fingerprint)[1], False
-    calibration, compared = _rows(directory, dataset, manifest)
+    compared = _rows(directory, dataset, manifest)
     with publishing.staged_output(output, "quantize", overwrite=overwrite) as staging:
         exact = _probabilities(directory, directory.saved_model, compared)
-        for exact_narrowing in (False, True):  # the fast one, if it is good enough
-            write_quantized(
-                directory.saved_model,
-                _one_by_one(calibration),
-                staging,
-                exact_narrowing=exact_narrowing,
-            )
-            path = os.fspath(staging / quantized.INT8_MODEL)
-            found = _probabilities(directory, path, compared)
-            measured = _compare(directory, exact, found, compared)
-            if measured["all"]["agreement"] >= InferenceConfig().min_agreement:
-                break
+        write_quantized(directory.saved_model, staging)
+        path = os.fspath(staging / quantized.INT8_MODEL)
+        found = _probabilities(directory, path, compared)
         publishing.add_to_run_record(
             staging, model=str(model.absolute()), dataset=str(dataset.absolute())
         )
@@ -93,9 +88,8 @@ def quantize(
             files=[quantized.INT8_MODEL, quantized.INT8_CONSTANTS],
             model=directory.core_fingerprint,
             dataset=manifest["fingerprint"],
-            calibration_rows=calibration.num_rows,
-            exact_narrowing=exact_narrowing,
-            agreement=measured,
+            group_size=GROUP_SIZE,
+            agreement=_compare(directory, exact, found, compared),
             versions={
                 name: import_openvino(name).__version__ for name in ("openvino", "nncf")
             },
@@ -105,8 +99,8 @@ def quantize(
 
 def _rows(
     model: ModelDirectory, dataset: Path, manifest: dict[str, Any]
-) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    """Draws the rows to calibrate with and the others to compare, by a seed."""
+) -> pa.RecordBatch:
+    """Draws the rows to compare, by a seed."""
     multilabel = model.metadata.labels.type == "multilabel"
     shards = [
         shard["name"]
@@ -120,23 +114,8 @@ def _rows(
         for name in shards
     ]
     rows = concat_batches(batches, batches[0].schema)
-    if rows.num_rows < 2:
-        raise UserError(
-            "quantize needs two rows of validation at least, to calibrate with the one "
-            "and compare the other. Prepare a larger corpus, or with a larger "
-            "split.validation."
-        )
     order = np.random.default_rng(_SEED).permutation(rows.num_rows)
-    first = min(_CALIBRATION_ROWS, rows.num_rows // 2)
-    calibration, compared = np.split(order[: first + _COMPARED_ROWS], [first])
-    return rows.take(pa.array(calibration)), rows.take(pa.array(np.sort(compared)))
-
-
-def _one_by_one(rows: pa.RecordBatch) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Returns token ids and mask of each row as a batch of its own."""
-    ids, starts, lengths = _flat(rows.column("token_ids"))
-    every = range(rows.num_rows)
-    return [pad(ids, starts[[row]], lengths[[row]]) for row in every]
+    return rows.take(pa.array(np.sort(order[:_COMPARED_ROWS])))
 
 
 def _probabilities(

@@ -10,6 +10,7 @@ from reviewbeam.components.common.model_directory import SAVED_MODEL
 from reviewbeam.components.inference import openvino_library
 from reviewbeam.components.inference.quantized import (
     INT8_MODEL,
+    check_processor,
     files_fingerprint,
     open_quantized,
 )
@@ -58,8 +59,8 @@ def load_engine(
       device: TensorFlow's name of the device; None: its own choice.
 
     Raises:
-      UserError: the engine is not installed; the files are damaged, don't fit the
-        labels, or could run code.
+      UserError: the engine is not installed, or not for this processor; the files are
+        damaged, don't fit the labels, or could run code.
     """
     saved_model = str(model / SAVED_MODEL)
     check_saved_model(saved_model, classes)
@@ -73,6 +74,7 @@ def load_engine(
 
     if choice == OPENVINO:
         return OpenVinoEngine(saved_model, threads=threads)
+    check_processor()
     folder, manifest = open_quantized(model, core_fingerprint)
     if engine_fingerprint and files_fingerprint(manifest) != engine_fingerprint:
         raise UserError(

@@ -4,6 +4,7 @@ model.xml, model.bin    OpenVINO IR
 manifest.json           fingerprint of the core it was made from, hashes, agreement
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,28 @@ def open_quantized(model: Path, core_fingerprint: str) -> tuple[Path, dict[str, 
         raise UserError(f"{folder / MANIFEST} is not a manifest that reviewbeam wrote.")
     check_ir(folder / INT8_MODEL, folder / INT8_CONSTANTS)
     return folder, manifest
+
+
+def check_processor(cpuinfo_path: str = "/proc/cpuinfo") -> None:
+    """Refuses x86 processors without VNNI, the int8 dot products.
+
+    With oneDNN limited to AVX2, OpenVINO 2026.4 returned no rows at all; and there it
+    would compute in float32.
+
+    Raises:
+      UserError: a processor of this machine has none.
+    """
+    try:
+        cpuinfo = Path(cpuinfo_path).read_text()
+    except OSError:  # no Linux: nothing to decide from
+        return
+    for flags in re.findall(r"^flags\s*:(.*)$", cpuinfo, re.M):
+        if not {"avx512_vnni", "avx_vnni"} & set(flags.split()):
+            raise UserError(
+                "openvino-int8 takes a processor with VNNI instructions, avx512_vnni "
+                f"or avx_vnni among the flags in {cpuinfo_path}, and this has none. "
+                "Use inference.engine: auto."
+            )
 
 
 def files_fingerprint(manifest: dict[str, Any]) -> str:

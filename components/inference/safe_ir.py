@@ -17,7 +17,7 @@ _MOST_BYTES = 64 << 20  # of the XML; the constants are in the other file
 _MOST_DEPTH = 32  # of its elements
 _OPERATIONS = set(
     "Abs Add Broadcast Ceiling Clamp Concat Const Convert ConvertLike CumSum Divide "
-    "Einsum Elu Equal Erf Exp FakeQuantize Floor FloorMod Gather GatherND Gelu Greater "
+    "Einsum Elu Equal Erf Exp Floor FloorMod Gather GatherND Gelu Greater "
     "GreaterEqual HSigmoid HSwish HardSigmoid Less LessEqual Log LogSoftmax LogicalAnd "
     "LogicalNot LogicalOr MVN MatMul Maximum Minimum Mod Multiply Negative NonZero "
     "NotEqual OneHot PRelu Pad Parameter Power ReLU Range ReduceMax ReduceMean "
