@@ -7,7 +7,10 @@ import numpy as np
 from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.inference.einsum import einsum_to_matmul
 from reviewbeam.components.inference.faults import is_out_of_memory
-from reviewbeam.components.inference.openvino_library import import_openvino
+from reviewbeam.components.inference.openvino_library import (
+    drop_signal_stack,
+    import_openvino,
+)
 
 
 def read_openvino_model(path: str):
@@ -93,4 +96,5 @@ class OpenVinoEngine:
                 },
             )
         )
+        drop_signal_stack()
         return compiled.create_infer_request()

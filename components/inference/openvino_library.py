@@ -1,5 +1,6 @@
 """Imports OpenVINO and NNCF so that they report to nobody."""
 
+import ctypes
 import importlib
 import importlib.util
 import sys
@@ -32,3 +33,25 @@ def import_openvino(name: str = "openvino") -> ModuleType:
         )
     sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
     return importlib.import_module(name)
+
+
+def drop_signal_stack() -> None:
+    """Takes back the stack for signal handlers that compiling a model leaves behind.
+
+    On processors with AMX OpenVINO gives the calling thread such a stack. When one of
+    several models is gone, the thread has the freed one of another, and the next
+    signal, which Python's handlers take on it, ends the process.
+    """
+    nothing = _Stack(None, _SS_DISABLE, 0)
+    ctypes.CDLL(None).sigaltstack(ctypes.byref(nothing), None)
+
+
+_SS_DISABLE = 2
+
+
+class _Stack(ctypes.Structure):
+    _fields_ = [
+        ("ss_sp", ctypes.c_void_p),
+        ("ss_flags", ctypes.c_int),
+        ("ss_size", ctypes.c_size_t),
+    ]
