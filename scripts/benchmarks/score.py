@@ -50,7 +50,7 @@ from reviewbeam.components.tokenization.tokenizer import Tokenizer
 PEERS = Path(__file__).parent / "peers"
 _INT8 = "openvino-int8"
 _PEERS = "hf-1,hf-32,hf-sorted,beam,onnx,ctranslate2-int8,bare-tensorflow,bare-openvino"
-_VALIDATION = 0.3  # of the reviews that are trained on; int8 is calibrated with it
+_VALIDATION = 0.3  # of the reviews that are trained on; int8 is compared on it
 
 
 def main() -> None:
