@@ -240,7 +240,7 @@ class _Job:
             self.resolved,
             progress_folder=os.fspath(staging / PROGRESS),
             devices_folder=(
-                os.fspath(staging / _DEVICES) if processes(self.options) > 1 else None
+                os.fspath(staging / _DEVICES) if work.workers > 1 else None
             ),
         )
         with beam.Pipeline(options=with_local_workers(self.options)) as pipeline:

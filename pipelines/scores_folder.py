@@ -140,12 +140,8 @@ class ScoresVersion:
         for name in read_units(self.staging).keys() - kept:
             record_path(self.staging, "unit", name).unlink()
 
-    def note_times(self, files: Iterable[CorpusFile]) -> bool:
-        """Notes when known files were written, so that they needn't be hashed again.
-
-        Returns:
-          Whether that was news.
-        """
+    def note_times(self, files: Iterable[CorpusFile]) -> None:
+        """Notes when known files were written, so that they needn't be hashed again."""
         news = False
         for file in files:
             entry = self.entries[file.name]
@@ -153,7 +149,6 @@ class ScoresVersion:
                 entry["modified"], news = file.modified, True
         if news:
             self._manifest.write(self._output)
-        return news
 
     def publish(
         self,
