@@ -83,5 +83,10 @@ setup(
     package_data={"": ["*.css", "*.html", "*.jinja", "*.json", "*.yaml"]},
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
-    entry_points={"console_scripts": ["reviewbeam = reviewbeam.pipelines.cli:main"]},
+    entry_points={
+        "console_scripts": [
+            "reviewbeam = reviewbeam.pipelines.cli:main",
+            "reviewbeam-worker = reviewbeam.pipelines.worker_boot:main",
+        ]
+    },
 )
