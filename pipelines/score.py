@@ -129,7 +129,6 @@ def score(
         )
         report = job.run(limit, accept_drift)
         run.finish(
-            output,
             model=os.fspath(model.absolute()),
             runner=options.get_all_options()["runner"],
             config=config.model_dump(mode="json"),

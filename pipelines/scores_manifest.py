@@ -16,6 +16,7 @@ import orjson
 
 from reviewbeam.components.common import artifacts, publishing
 from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.run_record import RunRecord
 from reviewbeam.components.inference.parts import ChunkRecord, part_name, rejects_name
 
 MANIFEST = "_manifest.json"
@@ -144,14 +145,14 @@ class Manifest:
 
 
 @contextlib.contextmanager
-def locked_scores(output: Path) -> Iterator[publishing.RunRecord]:
+def locked_scores(output: Path) -> Iterator[RunRecord]:
     """Holds the folder for this run.
 
     Raises:
       UserError: the folder is someone else's, or can't be written.
       BusyError: another run holds it.
     """
-    run = publishing.RunRecord("score", RUN_FILE)
+    run = RunRecord("score", RUN_FILE)
     publishing.make_folder(output)
     with publishing.folder_lock(output):
         found = {name for name in os.listdir(output) if name[0] != "."}

@@ -6,7 +6,6 @@ so that OUTPUT never exists by half. The staging folder is also the lock: its
 """
 
 import contextlib
-import dataclasses
 import errno
 import fcntl
 import os
@@ -25,6 +24,7 @@ from reviewbeam.components.common.artifacts import (
     write_json,
 )
 from reviewbeam.components.common.errors import BusyError, DataGateError, UserError
+from reviewbeam.components.common.run_record import RunRecord
 
 SUCCESS = "_SUCCESS"
 FAILED = ".failed"  # behind an output's name
@@ -77,6 +77,7 @@ def staged_output(
     *,
     overwrite: bool = False,
     evidence: Collection[str] = (),
+    run: RunRecord | None = None,
 ) -> Iterator[Path]:
     """Yields an empty staging folder that becomes `output` when the block ends.
 
@@ -90,6 +91,8 @@ def staged_output(
       job: named in the run record.
       overwrite: replace an output that stands.
       evidence: names in the staging folder that are kept when a data gate said no.
+      run: the run's record, for a job that notes facts while it goes on or asks for
+        those of the run before; None: one by the job's name.
 
     Raises:
       BusyError: another run builds the same output, or just has.
@@ -117,12 +120,12 @@ def staged_output(
             raise BusyError(
                 f"Another run has just written {str(output)!r}. Run this one again."
             )
-        _clear(staging)
-        run = RunRecord(job)
+        run = run or RunRecord(job)
+        _clear(staging, keep={RUN_FILE})  # what the run before noted
         try:
             run.begin(staging)
             yield staging
-            run.finish(staging)
+            run.finish()
             (staging / SUCCESS).touch()
             if output.exists():
                 os.rename(output, replaced)
@@ -139,29 +142,6 @@ def staged_output(
             raise
         shutil.rmtree(replaced, ignore_errors=True)
         _remove_evidence(failed, evidence)
-
-
-@dataclasses.dataclass
-class RunRecord:
-    """Times and facts of one run of a job: what may differ between equal runs."""
-
-    job: str
-    name: str = RUN_FILE
-    started: float = dataclasses.field(default_factory=time.time)
-
-    def begin(self, directory: Path) -> None:
-        """Writes a new record."""
-        started = {"job": self.job, "started": _utc(self.started)}
-        write_json(directory / self.name, started)
-
-    def finish(self, directory: Path, **facts: Any) -> None:
-        """Completes the record, keeping what the job added to it."""
-        facts |= {
-            "finished": _utc(time.time()),
-            "seconds": round(time.time() - self.started, 1),
-        }
-        path = directory / self.name
-        write_json(path, read_json(path) | facts)
 
 
 def add_to_run_record(directory: Path, **facts: Any) -> None:
@@ -282,7 +262,3 @@ def _recover(output: Path, replaced: Path) -> None:
         shutil.rmtree(replaced)
     elif replaced.exists():
         os.rename(replaced, output)
-
-
-def _utc(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
