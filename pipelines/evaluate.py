@@ -20,6 +20,7 @@ from reviewbeam.components.common.model_directory import (
 )
 from reviewbeam.components.common.prepare_config import SPLITS
 from reviewbeam.components.common.privacy import shown
+from reviewbeam.components.common.run_record import RunRecord
 from reviewbeam.components.evaluation.metrics import evaluate_predictions
 from reviewbeam.components.evaluation.mistakes import confident_mistakes
 from reviewbeam.components.evaluation.predictions import Predictions, kept_names
@@ -39,8 +40,9 @@ from reviewbeam.pipelines.evaluation_rows import (
     ReadExamples,
     write_part,
 )
+from reviewbeam.pipelines.flink_runner import end_earlier_job
+from reviewbeam.pipelines.launching import launching, threads_of_a_process
 from reviewbeam.pipelines.model_gate import ModelGate, as_resolved
-from reviewbeam.pipelines.options import processes
 
 KIND = "evaluation"
 METRICS = "metrics.json"
@@ -106,7 +108,10 @@ def evaluate(
     )
     if publishing.is_done(output, KIND, identity, overwrite=overwrite):
         return artifacts.read_json(output / METRICS), False
-    with publishing.staged_output(output, "evaluate", overwrite=overwrite) as staging:
+    run = RunRecord("evaluate", recover=end_earlier_job)
+    with publishing.staged_output(
+        output, "evaluate", run=run, overwrite=overwrite
+    ) as staging:
         shards = [
             shard["name"]
             for name in _splits(split)
@@ -116,10 +121,13 @@ def evaluate(
         files = {name: manifest["files"][name] for name in shards}
         artifacts.check_files(dataset, files, "dataset")
         inference, taken = config.inference, {}
+        threads = threads_of_a_process(options)
         for opened, folder in gate.models(staging):
             folder.mkdir()
-            resolved = resolve_inference(inference, opened, workers=processes(options))
-            _run_pipeline(config, resolved, opened, dataset, shards, folder, options)
+            resolved = resolve_inference(inference, opened, threads=threads)
+            _run_pipeline(
+                config, resolved, opened, dataset, shards, folder, options, run
+            )
             inference = as_resolved(inference, resolved)
             taken[folder.name] = dataclasses.asdict(resolved)
         parts = Parts(staging / PREDICTIONS)
@@ -152,7 +160,7 @@ def evaluate(
 
 
 def _open(model: Path, dataset: dict[str, Any], split: str) -> ModelDirectory:
-    directory = open_model(os.fspath(model))
+    directory = open_model(os.path.abspath(model))
     check_saved_model(directory.saved_model, len(directory.metadata.labels.names))
     check_fit(directory.metadata, dataset, split)
     return directory
@@ -223,6 +231,7 @@ def _run_pipeline(
     shards: list[str],
     predictions: Path,
     options: PipelineOptions,
+    run: RunRecord,
 ) -> None:
     register_record_batch_coder()
     quiet_workers()
@@ -235,13 +244,16 @@ def _run_pipeline(
     )
     labels = model.metadata.labels
     read = ReadExamples(
-        dataset=os.fspath(dataset),
+        dataset=os.path.abspath(dataset),
         multilabel=labels.type == "multilabel",
         keep=tuple(artifacts.read_manifest(dataset, "dataset")["columns"]["keep"]),
         vocabulary=model.vocabulary,
         text=model.metadata.text,
     )
-    with beam.Pipeline(options=options) as pipeline:
+    with (
+        launching(options, "evaluate", run.note) as ready,
+        beam.Pipeline(options=ready) as pipeline,
+    ):
         _ = (
             pipeline
             | "ListShards" >> beam.Create(shards)
@@ -250,7 +262,7 @@ def _run_pipeline(
             # (shard, RecordBatch)
             | "RunInference" >> RunInference(KeyedModelHandler(handler))
             | "WritePredictions"
-            >> beam.Map(_write, model.metadata, os.fspath(predictions))
+            >> beam.Map(_write, model.metadata, os.path.abspath(predictions))
         )
 
 

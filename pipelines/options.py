@@ -6,7 +6,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    FlinkRunnerOptions,
+    PipelineOptions,
+)
 from apache_beam.runners.runner import create_runner
 
 from reviewbeam.components.common.config import parse_yaml
@@ -74,7 +78,9 @@ def with_processes(
 
 
 def processes(options: PipelineOptions) -> int:
-    """Returns how many worker processes of Beam's share this machine."""
+    """Returns among how many worker processes the work is spread, about."""
+    if options.get_all_options()["runner"] != DEFAULT_RUNNER:
+        return max(2, options.view_as(FlinkRunnerOptions).parallelism)
     direct = options.view_as(DirectOptions)
     if direct.direct_running_mode != PROCESSES:
         return 1

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from reviewbeam.components.common.encoder_directory import (
 from reviewbeam.components.common.errors import ReviewbeamError, UserError
 from reviewbeam.components.common.language_detector import describe_detector
 from reviewbeam.components.common.prepare_config import PrepareConfig
+from reviewbeam.components.common.run_record import RunRecord
 from reviewbeam.components.ingestion.files import (
     CorpusFile,
     FileSlice,
@@ -36,7 +38,8 @@ from reviewbeam.pipelines.dataset_facts import (
     check_classes,
     refuse_all,
 )
-from reviewbeam.pipelines.local_runner import with_local_workers
+from reviewbeam.pipelines.flink_runner import end_earlier_job
+from reviewbeam.pipelines.launching import launching
 from reviewbeam.pipelines.options import with_processes
 from reviewbeam.pipelines.prepare_graph import REJECTS, STATISTICS, PrepareGraph
 
@@ -78,9 +81,11 @@ def prepare(
     identity = _identity(config, encoder, files, kind)
     if publishing.is_done(output, kind, identity, overwrite=overwrite):
         return artifacts.read_manifest(output, kind), False
+    run = RunRecord("prepare", recover=end_earlier_job)
     with publishing.staged_output(
         output,
         "prepare",
+        run=run,
         overwrite=overwrite,
         evidence=(REJECTS, STATISTICS, SCHEMA, REPORT),
     ) as staging:
@@ -89,7 +94,7 @@ def prepare(
         graph = PrepareGraph(
             config=config,
             rules=rules,
-            vocabulary=encoder.vocabulary,
+            vocabulary=os.path.abspath(encoder.vocabulary),
             slices=[piece for file in files for piece in _slices(file, config)],
             partitions=_partitions(files, config),
             staging=staging,
@@ -98,7 +103,7 @@ def prepare(
         )
         if _size(files) > _SMALL_BYTES:
             options = with_processes(options)
-        facts = DatasetFacts(config, files, _run(graph, files, options))
+        facts = DatasetFacts(config, files, _run(graph, files, options, run))
         described, published = _settle(graph, facts, encoder, baseline)
         manifest = artifacts.write_manifest(
             staging, kind, identity, files=published, **described
@@ -179,7 +184,10 @@ def review_rules(config: PrepareConfig) -> ReviewRules:
 
 
 def _run(
-    graph: PrepareGraph, files: list[CorpusFile], options: PipelineOptions
+    graph: PrepareGraph,
+    files: list[CorpusFile],
+    options: PipelineOptions,
+    run: RunRecord,
 ) -> dict[str, Any]:
     """Runs the pipeline over files that stay as they are.
 
@@ -188,7 +196,8 @@ def _run(
     """
     quiet_workers()
     try:
-        told = graph.run(with_local_workers(options))
+        with launching(options, "prepare", run.note) as ready:
+            told = graph.run(ready)
     except Exception:
         _refuse_changed(files)  # the likelier cause
         raise

@@ -18,6 +18,7 @@ from reviewbeam.components.common.model_directory import (
     ModelDirectory,
     open_model,
 )
+from reviewbeam.components.common.run_record import RunRecord
 from reviewbeam.components.common.score_config import ScoreConfig
 from reviewbeam.components.common.serving_drift import ServingDrift, drift_lines
 from reviewbeam.components.inference.devices import visible_gpus
@@ -27,7 +28,7 @@ from reviewbeam.components.ingestion.files import CorpusFile, changed_files
 from reviewbeam.components.ingestion.units import Unit, waves
 from reviewbeam.components.validation.rules import ReviewRules
 from reviewbeam.pipelines.console import quiet_workers
-from reviewbeam.pipelines.local_runner import with_local_workers
+from reviewbeam.pipelines.launching import launching
 from reviewbeam.pipelines.options import processes, with_processes
 from reviewbeam.pipelines.score_engine import resolve_for_output
 from reviewbeam.pipelines.score_files import (
@@ -111,7 +112,7 @@ def score(
         deadline = next_deadline(config.deadline, now)
     output = output.absolute()
     options = with_processes(options, len(visible_gpus()))  # one for each
-    directory = open_model(os.fspath(model))
+    directory = open_model(os.path.abspath(model))
     rules = review_rules(config, directory.metadata)
     with locked_scores(output) as run:
         manifest = Manifest.read(output)
@@ -125,7 +126,16 @@ def score(
             staging_conditions(config, rules),
         )
         job = _Job(
-            config, directory, rules, resolved, version, found, options, deadline, show
+            config,
+            directory,
+            rules,
+            resolved,
+            version,
+            found,
+            options,
+            run,
+            deadline,
+            show,
         )
         report = job.run(limit, accept_drift)
         run.finish(
@@ -150,6 +160,7 @@ class _Job:
     version: ScoresVersion
     found: ScoreFiles
     options: PipelineOptions
+    run_record: RunRecord
     deadline: datetime.datetime | None
     show: Callable[[Progress], None] | None
     beam_seconds: float = 0.0
@@ -242,7 +253,10 @@ class _Job:
                 os.fspath(staging / _DEVICES) if work.workers > 1 else None
             ),
         )
-        with beam.Pipeline(options=with_local_workers(self.options)) as pipeline:
+        with (
+            launching(self.options, "score", self.run_record.note) as ready,
+            beam.Pipeline(options=ready) as pipeline,
+        ):
             _ = (
                 pipeline
                 | "ListUnits" >> beam.Create(units)

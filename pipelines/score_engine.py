@@ -13,9 +13,8 @@ from reviewbeam.components.inference.engines import OPENVINO_INT8
 from reviewbeam.components.inference.resolve import (
     ResolvedInference,
     resolve_inference,
-    threads_for,
 )
-from reviewbeam.pipelines.options import processes
+from reviewbeam.pipelines.launching import threads_of_a_process
 from reviewbeam.pipelines.scores_manifest import Manifest
 
 
@@ -42,7 +41,7 @@ def resolve_for_output(
         mode="json",
         exclude={"chunk_rows", "max_faults", "min_agreement", "threads"},
     )
-    workers = processes(options)
+    threads = config.inference.threads or threads_of_a_process(options)
     twin = ""
     if config.inference.engine == OPENVINO_INT8:
         _, told = quantized.open_quantized(model.path, model.core_fingerprint)
@@ -51,9 +50,8 @@ def resolve_for_output(
     key = fingerprint([model.core_fingerprint, twin, asked])[:16]
     if known := manifest.data["inference"].get(key):
         # How many threads there are says nothing of a score.
-        threads = threads_for(config.inference, workers)
         return dataclasses.replace(ResolvedInference(**known), threads=threads)
-    resolved = resolve_inference(config.inference, model, workers=workers)
+    resolved = resolve_inference(config.inference, model, threads=threads)
     if output is not None:
         # How fast it is differs from run to run, and a manifest doesn't.
         kept = dataclasses.replace(resolved, tokens_per_second=None)

@@ -18,6 +18,7 @@ from reviewbeam.components.common import artifacts, publishing
 from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.common.run_record import RunRecord
 from reviewbeam.components.inference.parts import ChunkRecord, part_name, rejects_name
+from reviewbeam.pipelines.flink_runner import end_earlier_job
 
 MANIFEST = "_manifest.json"
 KIND = "scores"
@@ -152,7 +153,7 @@ def locked_scores(output: Path) -> Iterator[RunRecord]:
       UserError: the folder is someone else's, or can't be written.
       BusyError: another run holds it.
     """
-    run = RunRecord("score", RUN_FILE)
+    run = RunRecord("score", RUN_FILE, recover=end_earlier_job)
     publishing.make_folder(output)
     with publishing.folder_lock(output):
         found = {name for name in os.listdir(output) if name[0] != "."}

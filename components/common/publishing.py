@@ -121,9 +121,9 @@ def staged_output(
                 f"Another run has just written {str(output)!r}. Run this one again."
             )
         run = run or RunRecord(job)
-        _clear(staging, keep={RUN_FILE})  # what the run before noted
+        run.begin(staging)
         try:
-            run.begin(staging)
+            _clear(staging, keep={RUN_FILE})
             yield staging
             run.finish()
             (staging / SUCCESS).touch()

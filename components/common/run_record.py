@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,21 @@ class RunRecord:
       before: what the record of the run before said, once this one has begun; {}
         if there was none. What runs noted that were killed is handed on until a run
         finishes.
+      recover: is given that, while all is still as that run left it.
     """
 
     job: str
     name: str = RUN_FILE
     started: float = dataclasses.field(default_factory=time.time)
     before: dict[str, Any] = dataclasses.field(default_factory=dict)
+    recover: Callable[[dict[str, Any]], None] | None = None
 
     def begin(self, directory: Path) -> None:
         """Writes a new record, and reads the one that is there."""
         self._path = directory / self.name
         self.before = _told(self._path)
+        if self.recover is not None:
+            self.recover(self.before)
         facts: dict[str, Any] = {"job": self.job, "started": _utc(self.started)}
         if self.before and "finished" not in self.before:
             facts[_BEFORE] = self.before

@@ -42,7 +42,7 @@ class ResolvedInference:
 
 
 def resolve_inference(
-    config: InferenceConfig, model: ModelDirectory, *, workers: int = 1
+    config: InferenceConfig, model: ModelDirectory, *, threads: int
 ) -> ResolvedInference:
     """Chooses what the config leaves open, by measuring it on this machine.
 
@@ -54,7 +54,7 @@ def resolve_inference(
     Args:
       config: of the job.
       model: to be run.
-      workers: processes that will run it at the same time on this machine.
+      threads: that each process which runs it may use; the config's go before.
 
     Raises:
       UserError: the engine is not installed, or its int8 files are not there, don't
@@ -62,7 +62,7 @@ def resolve_inference(
       ReviewbeamError: no engine could run the model.
     """
     gpus = visible_gpus()
-    threads = threads_for(config, workers)
+    threads = config.threads or threads
     engines = _candidates(config, bool(gpus))
     identity = ""
     if engines == [OPENVINO_INT8]:
@@ -80,11 +80,6 @@ def resolve_inference(
         speeds = _measure(model, engines, budgets, threads, config.xla)
         engine, budget, speed = choose(speeds)
     return ResolvedInference(engine, budget, threads, config.xla, identity, speed)
-
-
-def threads_for(config: InferenceConfig, workers: int) -> int:
-    """Returns how many threads each of some worker processes has."""
-    return config.threads or max(1, len(os.sched_getaffinity(0)) // workers)
 
 
 def choose(speeds: Speeds) -> tuple[str, int, float]:

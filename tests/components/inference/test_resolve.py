@@ -28,8 +28,8 @@ def no_calibration(monkeypatch):
     monkeypatch.setattr(resolve, "_measure", never)
 
 
-def _resolve(model, workers=1, **config):
-    return resolve_inference(InferenceConfig(**config), model, workers=workers)
+def _resolve(model, share=2, **config):
+    return resolve_inference(InferenceConfig(**config), model, threads=share)
 
 
 def test_what_is_given_is_not_measured(model, no_calibration):
@@ -44,11 +44,7 @@ def test_what_is_given_is_not_measured(model, no_calibration):
     assert resolve.ResolvedInference(**told) == resolved
 
 
-@pytest.mark.parametrize(
-    ("cores", "workers", "threads"), [(8, 1, 8), (8, 3, 2), (2, 4, 1)]
-)
-def test_workers_share_the_cores(model, monkeypatch, cores, workers, threads):
-    monkeypatch.setattr(resolve.os, "sched_getaffinity", lambda pid: set(range(cores)))
+def test_measures_with_the_threads_of_a_process(model, monkeypatch):
     seen = []
 
     def measure(model, engines, budgets, threads, xla):
@@ -56,9 +52,9 @@ def test_workers_share_the_cores(model, monkeypatch, cores, workers, threads):
         return {"tensorflow": {512: 10.0, 1024: 10.2, 2048: 9.0}}
 
     monkeypatch.setattr(resolve, "_measure", measure)
-    resolved = _resolve(model, workers, engine="tensorflow")
-    assert seen == [(["tensorflow"], (512, 1024, 2048, 4096), threads, False)]
-    assert (resolved.batch_tokens, resolved.threads) == (512, threads)
+    resolved = _resolve(model, 3, engine="tensorflow")
+    assert seen == [(["tensorflow"], (512, 1024, 2048, 4096), 3, False)]
+    assert (resolved.batch_tokens, resolved.threads) == (512, 3)
     assert resolved.tokens_per_second == 10.0
 
 

@@ -1,0 +1,174 @@
+"""Beam's runner for Flink, whose job server and job don't outlive the launcher."""
+
+import contextlib
+import copy
+import os
+import shutil
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    GoogleCloudOptions,
+    JobServerOptions,
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+)
+from apache_beam.runners.portability.flink_runner import (
+    MAGIC_HOST_NAMES,
+    FlinkJarJobServer,
+    FlinkRunner,
+)
+
+from reviewbeam.components.common.errors import UserError
+from reviewbeam.pipelines.flink_cluster import FlinkCluster, UnreachableError
+
+FLINK = "FlinkRunner"
+NOTE = "flink_job"  # in a run's record
+_APPEARS_WITHIN = 5.0  # seconds: a job that was being submitted
+_LOOK_EVERY = 1.0
+# Runs a command that the kernel kills when this process ends.
+_WITH_PARENT = """
+import ctypes, os, signal, sys
+parent = int(sys.argv[1])
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+if os.getppid() == parent:
+    os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+def flink_cluster(options: PipelineOptions) -> FlinkCluster | None:
+    """Returns the cluster that options name; None: there is none, or Beam's own."""
+    master = options.view_as(FlinkRunnerOptions).flink_master.strip()
+    if options.view_as(StandardOptions).runner != FLINK or master in MAGIC_HOST_NAMES:
+        return None
+    return FlinkCluster.of(master)
+
+
+@contextlib.contextmanager
+def flink_job(
+    options: PipelineOptions,
+    cluster: FlinkCluster,
+    job: str,
+    note: Callable[..., None],
+) -> Iterator[PipelineOptions]:
+    """Yields the options of one pipeline on a cluster, which ends with the block.
+
+    Args:
+      options: Beam's.
+      cluster: that they name.
+      job: of ours, for the name of Flink's.
+      note: keeps facts where a later run finds them.
+
+    Raises:
+      UnreachableError: no cluster answers.
+      UserError: there is no job server, or no Java to run it.
+    """
+    _check_job_server(options)
+    options = copy.deepcopy(options)
+    cloud = options.view_as(GoogleCloudOptions)
+    # The name tells the job from all others before Flink has given it an id.
+    name = f"{cloud.job_name or 'reviewbeam'}-{job}-{uuid.uuid4().hex[:12]}"
+    cloud.job_name = name
+    runner = options.view_as(StandardOptions)
+    runner.runner = f"{__name__}.{_Runner.__name__}"
+    cluster.running(name)  # it must answer before all the work of submitting
+    facts = {"address": cluster.address, "name": name}
+    note(**{NOTE: facts})
+    over = threading.Event()
+    watch = threading.Thread(target=_note_id, args=(cluster, facts, note, over))
+    watch.start()
+    try:
+        yield options
+    except BaseException:
+        with contextlib.suppress(UnreachableError):
+            cluster.end(name, appears_within=_APPEARS_WITHIN)
+        raise
+    finally:
+        over.set()
+        watch.join()
+
+
+def end_earlier_job(before: dict[str, Any]) -> None:
+    """Ends the Flink job that a killed run left, so that nothing more is written.
+
+    Args:
+      before: what that run noted.
+
+    Raises:
+      ReviewbeamError: the job doesn't end.
+    """
+    if facts := before.get(NOTE):
+        # A cluster that is gone has taken its jobs along.
+        with contextlib.suppress(UnreachableError):
+            FlinkCluster(facts["address"]).end(facts["name"])
+
+
+def _note_id(
+    cluster: FlinkCluster,
+    facts: dict[str, str],
+    note: Callable[..., None],
+    over: threading.Event,
+) -> None:
+    """Notes the id that Flink gives the job, for whoever looks for it there."""
+    while not over.wait(_LOOK_EVERY):
+        with contextlib.suppress(UnreachableError):
+            if found := cluster.running(facts["name"]):
+                return note(**{NOTE: facts | {"id": found[0]}})
+
+
+def _check_job_server(options: PipelineOptions) -> None:
+    if options.view_as(PortableOptions).job_endpoint:
+        return  # one that runs somewhere
+    jar = options.view_as(FlinkRunnerOptions).flink_job_server_jar
+    if jar and "://" not in jar and not Path(jar).is_file():
+        raise UserError(
+            f"--flink_job_server_jar={jar} isn't there. scripts/flink/up makes one in "
+            "runs/flink/; or take Beam's for your Flink."
+        )
+    java = options.view_as(JobServerOptions).job_server_java_launcher
+    if shutil.which(java) is None:
+        raise UserError(
+            f"Beam's job server for Flink needs Java, and {java!r} isn't there. "
+            "Install it (Debian: openjdk-17-jre-headless), or set --job_endpoint to a "
+            "job server that runs elsewhere."
+        )
+
+
+class _JobServer(FlinkJarJobServer):
+    def subprocess_cmd_and_endpoint(self):
+        command, endpoint = super().subprocess_cmd_and_endpoint()
+        within = [sys.executable, "-I", "-S", "-c", _WITH_PARENT, str(os.getpid())]
+        return [*within, *command], endpoint
+
+
+class _Runner(FlinkRunner):
+    """Ends its job server when the pipeline has ended.
+
+    Beam's leaves that to the interpreter's exit, and to a handler of SIGINT that
+    would end it while the job still finishes what it has begun.
+    """
+
+    _server = None
+
+    def default_job_server(self, options):
+        """Makes the job server; see the base class."""
+        flink = options.view_as(FlinkRunnerOptions)
+        flink.flink_master = self.add_http_scheme(flink.flink_master)
+        self._server = _JobServer(options)
+        return self._server
+
+    def run_pipeline(self, pipeline, options):
+        """Runs a pipeline to its end; see the base class."""
+        try:
+            result = super().run_pipeline(pipeline, options)
+            result.wait_until_finish()
+            return result
+        finally:
+            if self._server is not None:
+                self._server.stop()
