@@ -17,6 +17,8 @@ _QUOTE_NOTHING_EITHER = ("BeamIOError", "ResourceExhaustedError")
 _FULL = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)]
 _STEP = re.compile(r" \[while running '.*?'\]")
 _TRACE = "Traceback (most recent call last):\n"
+# Of a job that failed on a cluster without a worker's exception.
+_JOB = re.compile(r"Pipeline \S+ failed in state \w+: (.*)")
 _JOINT = re.compile(r"\n\n(?:During handling|The above exception)")
 _FRAME = re.compile(r'^  File "(.*)", line (\d+)', re.MULTILINE)
 _RAISED = re.compile(r"^([A-Za-z_][\w.]*)(?:: (.*))?\Z", re.DOTALL | re.MULTILINE)
@@ -33,8 +35,11 @@ def explain(
       output: named when its disk is full.
     """
     text = str(error)
-    if isinstance(error, RuntimeError) and text.startswith(_TRACE):
-        return _explain_text(text, output)
+    if isinstance(error, RuntimeError) and _TRACE in text:
+        # Where a cluster ran it, words of the runner stand before.
+        return _explain_text(text[text.index(_TRACE) :], output)
+    if isinstance(error, RuntimeError) and (job := _JOB.match(text)):
+        return _failed("RuntimeError", f"the cluster's job: {job[1]}", None, output)
     if _STEP.search(text) and error.__context__ is not None:
         error = error.__context__  # as the worker raised it
     if isinstance(error, ReviewbeamError | KeyboardInterrupt):

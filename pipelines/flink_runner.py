@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import logging
 import os
 import shutil
 import sys
@@ -19,6 +20,8 @@ from apache_beam.options.pipeline_options import (
     PortableOptions,
     StandardOptions,
 )
+from apache_beam.portability.api import beam_job_api_pb2
+from apache_beam.runners.portability import portable_runner
 from apache_beam.runners.portability.flink_runner import (
     MAGIC_HOST_NAMES,
     FlinkJarJobServer,
@@ -165,6 +168,10 @@ class _Runner(FlinkRunner):
 
     def run_pipeline(self, pipeline, options):
         """Runs a pipeline to its end; see the base class."""
+        if logging.getLogger("apache_beam").level == logging.CRITICAL:
+            # The trace of what a worker raised; it may quote reviews, and main explains.
+            error = beam_job_api_pb2.JobMessage.JOB_MESSAGE_ERROR
+            portable_runner.MESSAGE_LOG_LEVELS[error] = logging.DEBUG
         try:
             result = super().run_pipeline(pipeline, options)
             result.wait_until_finish()

@@ -49,12 +49,13 @@ def resolve_for_output(
         twin = quantized.files_fingerprint(told)  # it may have been made again
     key = fingerprint([model.core_fingerprint, twin, asked])[:16]
     if known := manifest.data["inference"].get(key):
-        # How many threads there are says nothing of a score.
-        return dataclasses.replace(ResolvedInference(**known), threads=threads)
+        return ResolvedInference(**known, threads=threads)
     resolved = resolve_inference(config.inference, model, threads=threads)
     if output is not None:
-        # How fast it is differs from run to run, and a manifest doesn't.
-        kept = dataclasses.replace(resolved, tokens_per_second=None)
-        manifest.data["inference"][key] = dataclasses.asdict(kept)
+        kept = dataclasses.asdict(resolved)
+        # They differ from run to run, and a manifest doesn't.
+        for fact in ("threads", "tokens_per_second"):
+            del kept[fact]
+        manifest.data["inference"][key] = kept
         manifest.write(output)
     return resolved
