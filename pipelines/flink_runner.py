@@ -169,7 +169,7 @@ class _Runner(FlinkRunner):
     def run_pipeline(self, pipeline, options):
         """Runs a pipeline to its end; see the base class."""
         if logging.getLogger("apache_beam").level == logging.CRITICAL:
-            # The trace of what a worker raised; it may quote reviews, and main explains.
+            # The trace of what a worker raised; it may quote reviews.
             error = beam_job_api_pb2.JobMessage.JOB_MESSAGE_ERROR
             portable_runner.MESSAGE_LOG_LEVELS[error] = logging.DEBUG
         try:

@@ -20,6 +20,20 @@ from reviewbeam.components.common.errors import UserError, nearest
 DEFAULT_RUNNER = "FnApiRunner"
 PROCESSES = "multi_processing"  # Beam's name of the mode
 _MOST_WORKERS = 4
+# Options of batch jobs that Flink's job server knows, and Beam's Python doesn't.
+_FLINK = (
+    "auto_balance_write_files_sharding_enabled",
+    "disable_metrics",
+    "execution_mode_for_batch",
+    "execution_retry_delay",
+    "faster_copy",
+    "flink_conf_dir",
+    "max_parallelism",
+    "number_of_execution_retries",
+    "object_reuse",
+    "operator_chaining",
+    "re_iterable_group_by_key_result",
+)
 
 
 def beam_options(arguments: Sequence[str], options_file: str | None) -> PipelineOptions:
@@ -37,6 +51,8 @@ def beam_options(arguments: Sequence[str], options_file: str | None) -> Pipeline
     parser.error = _refuse  # type: ignore[method-assign]
     for options in [PipelineOptions, *PipelineOptions.__subclasses__()]:
         options._add_argparse_args(parser)
+    for name in _FLINK:
+        parser.add_argument(f"--{name}")
     _, unknown = parser.parse_known_args(flags)
     if unknown:
         name = unknown[0].split("=")[0]
