@@ -14,7 +14,7 @@ from pathlib import Path
 from common import Problem, locked, say, tail
 
 _POM = Path(__file__).with_name("pom.xml")
-_NEEDED = "sudo apt-get install -y --no-install-recommends default-jre-headless maven"
+_NEEDED = "sudo apt-get install -y --no-install-recommends default-jdk-headless maven"
 # The sdist has Flink's jars; the wheel its start scripts, the same for every Python,
 # but it exists for some only.
 _JARS, _SCRIPTS = "apache-flink-libraries", "apache-flink"
