@@ -1,0 +1,137 @@
+"""Installs once what a cluster is made of: Flink from PyPI, the job server from Maven.
+
+The versions are properties of pom.xml.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+from common import Problem, locked, say, tail
+
+_POM = Path(__file__).with_name("pom.xml")
+_NEEDED = "sudo apt-get install -y --no-install-recommends default-jdk-headless maven"
+# The sdist has Flink's jars; the wheel its start scripts, the same for every Python,
+# but it exists for some only.
+_JARS, _SCRIPTS = "apache-flink-libraries", "apache-flink"
+_PYTHON_OF_WHEEL = "3.11"
+
+
+def flink_version() -> str:
+    version = ElementTree.parse(_POM).findtext("{*}properties/{*}flink.version")
+    assert version is not None
+    return version
+
+
+def flink_home(folder: Path) -> Path:
+    return folder / f"flink-{flink_version()}"
+
+
+def job_server(folder: Path) -> Path:
+    return folder / "job-server.jar"
+
+
+def java() -> Path:
+    """Returns the Java program that JAVA_HOME or PATH names."""
+    home = os.environ.get("JAVA_HOME")
+    found = shutil.which("java", path=f"{home}/bin" if home else None)
+    if found is None:
+        where = f"JAVA_HOME={home}" if home else "PATH"
+        raise Problem(
+            f"Flink needs Java 11 or 17, and there is none in {where}. On Debian and "
+            f"Ubuntu: {_NEEDED}",
+            2,
+        )
+    return Path(found).resolve()
+
+
+def install(folder: Path) -> None:
+    """Installs in `folder` what isn't there yet."""
+    with locked(folder):
+        home, jar = flink_home(folder), job_server(folder)
+        build = _must_build(folder)
+        if build and shutil.which("mvn") is None:
+            raise Problem(
+                f"Making the job server ({jar}) needs Maven, and there is no mvn in "
+                f"PATH. On Debian and Ubuntu: {_NEEDED}",
+                2,
+            )
+        if not home.exists():
+            say(f"installing Flink {flink_version()} from PyPI (230 MB to fetch, once)")
+            _timed(_install_flink, home)
+        if build:
+            say("making the job server with Maven (160 MB, once)")
+            _timed(_build_job_server, folder)
+
+
+def _must_build(folder: Path) -> bool:
+    # A jar that lies there without the pom that it was made by is the user's own.
+    jar, made_by = job_server(folder), _made_by(folder)
+    return not jar.exists() or (
+        made_by.exists() and made_by.read_bytes() != _POM.read_bytes()
+    )
+
+
+def _made_by(folder: Path) -> Path:
+    return folder / "job-server.pom.xml"
+
+
+def _timed(work, *arguments) -> None:
+    began = time.monotonic()
+    work(*arguments)
+    say(f"  done in {time.monotonic() - began:.0f} s")
+
+
+def _install_flink(home: Path) -> None:
+    staged = _emptied(home.with_name("_staged"))
+    for name in (_JARS, _SCRIPTS):
+        choice = []
+        if name == _SCRIPTS:
+            choice = [f"--python-version={_PYTHON_OF_WHEEL}", "--only-binary=:all:"]
+        # pip, not uv, since it takes the user's settings of pip by itself.
+        _logged(
+            [sys.executable, "-m", "pip", "install", "--no-deps", "--no-compile"]
+            + ["--disable-pip-version-check", f"--target={staged / name}", *choice]
+            + [f"{name}=={flink_version()}"],
+            home.with_name("install.log"),
+        )
+    whole, scripts = (staged / name / "pyflink" for name in (_JARS, _SCRIPTS))
+    for part in ("bin", "conf"):
+        shutil.copytree(scripts / part, whole / part, dirs_exist_ok=True)
+    for script in (whole / "bin").glob("*.sh"):
+        script.chmod(0o755)
+    whole.rename(home)
+    shutil.rmtree(staged)
+
+
+def _build_job_server(folder: Path) -> None:
+    staged = _emptied(folder / "_staged")
+    shutil.copy(_POM, staged)
+    _logged(
+        ["mvn", "--batch-mode", "--no-transfer-progress", "package"],
+        folder / "install.log",
+        cwd=staged,
+    )
+    _made_by(folder).unlink(missing_ok=True)
+    (staged / "target" / "job-server.jar").rename(job_server(folder))
+    (staged / "pom.xml").rename(_made_by(folder))
+    shutil.rmtree(staged)
+
+
+def _emptied(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _logged(command: list[str], log: Path, cwd: Path | None = None) -> None:
+    with open(log, "w") as out:
+        done = subprocess.run(
+            command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+        )
+    if done.returncode:
+        raise Problem(f"{command[0]} failed; its last lines, of {log}:{tail(log)}")
