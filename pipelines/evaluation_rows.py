@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from reviewbeam.components.common.columns import (
     KEEP_PREFIX,
+    parquet_bytes,
     with_columns,
     without_columns,
 )
@@ -94,8 +95,8 @@ def write_part(
     renamed = kept_names([name.removeprefix(KEEP_PREFIX) for name in kept])
     arrays = [predicted.column(name) for name in (*COLUMNS, *kept)]
     table = pa.table(arrays, names=[*COLUMNS, *renamed.values()])
-    path = os.path.join(directory, shard.replace(_SHARD, _PART))
-    pq.write_table(table, path, compression="zstd")
+    path = Path(directory, shard.replace(_SHARD, _PART))
+    path.write_bytes(parquet_bytes(table))
 
 
 class Parts:

@@ -121,7 +121,7 @@ def _compare_feature(
     farthest = int(np.abs(now - before).argmax())
     if numbers:
         figure = jensen_shannon(now, before)
-        used = np.count_nonzero(now + before)
+        used = int(np.count_nonzero(now + before))  # NumPy 2 has its own ints
         chance = chance_of_divergence(used, scatter)
     else:
         figure, chance = abs(now - before)[farthest], chance_of_share(scatter)

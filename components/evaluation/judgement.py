@@ -70,7 +70,7 @@ def judge(
         )
         judged["if_calibrated"] = [0.0, float(np.quantile(drawn, 1 - _LEVEL))]
         # A draw equal to it within rounding counts as reaching it.
-        reached = np.count_nonzero(drawn >= ece - 1e-12)
+        reached = int(np.count_nonzero(drawn >= ece - 1e-12))
         judged["p_value"] = (1 + reached) / (1 + len(drawn))
     if len(probabilities) >= limits.min_rows:
         verdict = CALIBRATED if ece <= limits.max_ece else NOT_CALIBRATED

@@ -7,6 +7,12 @@ import tensorflow as tf
 
 from reviewbeam.components.trainer.metrics import ValidationMetrics
 
+# What `tf.summary.scalar` writes; it takes TensorBoard itself, which TensorFlow no
+# longer brings.
+_SCALAR = tf.compat.v1.SummaryMetadata(
+    plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars"),
+)
+
 
 class Board:
     """Writes scalars by step; a context manager.
@@ -27,11 +33,15 @@ class Board:
         """Writes figures of a training step."""
         with self._writer.as_default(step):
             for name, value in scalars.items():
-                tf.summary.scalar(f"training/{name}", value)
+                _write(f"training/{name}", value)
 
     def validation(self, step: int, metrics: ValidationMetrics) -> None:
         """Writes the metrics of an epoch at the step it ended with."""
         with self._writer.as_default(step):
             for name, value in dataclasses.asdict(metrics).items():
                 if value is not None:
-                    tf.summary.scalar(f"validation/{name}", value)
+                    _write(f"validation/{name}", value)
+
+
+def _write(tag: str, value: float) -> None:
+    tf.summary.write(tag, tf.constant(value, tf.float32), metadata=_SCALAR)

@@ -5,15 +5,30 @@ from reviewbeam.components.trainer.board import Board
 from reviewbeam.components.trainer.metrics import ValidationMetrics
 
 
-def read(folder):
-    """(step, value) of each curve, as TensorBoard reads them."""
-    curves = {}
+def values(folder):
+    """(step, tf.Summary.Value) of all files."""
     for file in sorted(folder.iterdir()):
         for event in tf.compat.v1.train.summary_iterator(str(file)):
             for value in event.summary.value:
-                number = tf.make_ndarray(value.tensor).item()
-                curves.setdefault(value.tag, []).append((event.step, number))
+                yield event.step, value
+
+
+def read(folder):
+    """(step, value) of each curve, as TensorBoard reads them."""
+    curves = {}
+    for step, value in values(folder):
+        number = tf.make_ndarray(value.tensor).item()
+        curves.setdefault(value.tag, []).append((step, number))
     return curves
+
+
+def test_curves_are_what_tensorboard_itself_would_write(tmp_path):
+    pytest.importorskip("tensorboard")  # which the older TensorFlow brings
+    with tf.summary.create_file_writer(str(tmp_path / "its")).as_default(7):
+        tf.summary.scalar("training/loss", 0.1)
+    with Board(tmp_path / "ours") as board:
+        board.step(7, loss=0.1)
+    assert list(values(tmp_path / "ours")) == list(values(tmp_path / "its"))
 
 
 def test_curves_can_be_read_back(tmp_path):
