@@ -1,7 +1,7 @@
 """The DAG for Airflow: each exit code leads to its state.
 
-Airflow is not among what this project installs: what the DAG takes of it is stood in for
-here. With Airflow itself: `airflow dags test reviewbeam_score`.
+Airflow is not among what this project installs: what the DAG takes of it is stood in
+for here. With Airflow itself: `airflow dags test reviewbeam_score`.
 """
 
 import datetime
