@@ -253,11 +253,13 @@ def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
     console.say_model(report.model)
     console.say_metrics(report.metrics, output / run.EVALUATION)
     console.say_blessing(report.metrics["blessing"])
-    if report.scores is None:
+    if report.refused:
         console.note(f"reviewbeam: {report.refused}")
         return dataclasses.asdict(report), ModelGateError.exit_code
     if report.in_service:
         console.say(f"In service: {report.in_service}, in {config.models}")
+    if report.scores is None:
+        return dataclasses.asdict(report), 0
     score_summary.say_scores(report.scores, output / run.SCORES)
     console.say()
     console.say("Next, with files of your own: copy configs/laptop/prepare.yaml, map")

@@ -8,6 +8,7 @@ from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from reviewbeam.components.common.models_folder import pinned
 from reviewbeam.components.common.run_config import RunConfig
 from reviewbeam.components.trainer.train import train
 from reviewbeam.pipelines import serving
@@ -26,8 +27,8 @@ class RunReport:
     model: dict[str, Any]  # the trainer's summary
     metrics: dict[str, Any]  # with the verdict under `blessing`
     refused: str | None  # why the model isn't put in service, and nothing was scored
-    scores: ScoreReport | None
-    in_service: str | None  # the model that scored; None: there is no models folder
+    scores: ScoreReport | None  # None: also where the config asks for none
+    in_service: str | None  # the model; None: it is refused, or there is no folder
 
 
 def run(
@@ -67,6 +68,9 @@ def run(
             refused = serving.promote_blessed(model, models, metrics["blessing"])
         if refused:
             return RunReport(manifest, trained, metrics, refused, None, None)
+    if config.score is None:
+        name = None if models is None else pinned(models).name
+        return RunReport(manifest, trained, metrics, None, None, name)
     with step("score") as shown:
         chosen = serving.model_to_score_with(config.score, models or model)
         scores = score(

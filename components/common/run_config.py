@@ -13,7 +13,7 @@ from reviewbeam.components.common.train_config import TrainConfig
 class RunConfig(Config):
     """Configures `run`: prepare, train, evaluate, score, one after the other."""
 
-    output: Name  # holds dataset/, model/, evaluation/ and scores/
+    output: Name  # holds dataset/, model/, evaluation/ and, with `score`, scores/
     # Folder of the models in service: the new model is evaluated beside the one that
     # is, takes its place only where it is blessed, and scores only then. None: the new
     # model scores.
@@ -21,7 +21,8 @@ class RunConfig(Config):
     prepare: PrepareConfig
     train: TrainConfig
     evaluate: EvaluateConfig = EvaluateConfig()
-    score: ScoreConfig
+    # None: nothing is scored, as where a job of its own does so every night.
+    score: ScoreConfig | None = None
 
     @pydantic.model_validator(mode="after")
     def _check(self):

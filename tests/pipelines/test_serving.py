@@ -174,7 +174,7 @@ def run(command, configs, monkeypatch, tmp_path, models):
     """Returns a function that runs all jobs, with a model in place of training."""
     from reviewbeam.pipelines import run as module
 
-    def run(trained, blessing, *more):
+    def run(trained, blessing, *more, scored=True):
         def train(config, dataset, output, *, overwrite):
             if not output.exists() or overwrite:
                 shutil.rmtree(output, ignore_errors=True)
@@ -190,7 +190,7 @@ def run(command, configs, monkeypatch, tmp_path, models):
             "input": [str(SAMPLE / "reviews.jsonl"), str(SAMPLE / "broken.jsonl")]
         }
         arrivals = {"input": [str(SAMPLE / "new_arrivals.jsonl")]}
-        data["score"] = data["score"] | arrivals | FIXED
+        data["score"] = data["score"] | arrivals | FIXED if scored else None
         data |= {"output": str(tmp_path / "run"), "models": str(models)}
         resamples = {"bootstrap": {"resamples": 50}}
         data["evaluate"] = {
@@ -259,6 +259,20 @@ def test_run_of_a_first_model_that_is_not_blessed(run, sources, models):
     code, _, err = run(sources[0], {"min": {"accuracy": 1.0}})
     assert code == 4 and "no model is in service" in err
     assert not models.exists()
+
+
+def test_run_may_leave_the_scoring_to_another_job(run, sources, models, tmp_path):
+    for _ in range(2):
+        code, out, err = run(sources[0], LENIENT, "--json", scored=False)
+        assert code == 0, err
+        result = json.loads(out.splitlines()[-1])
+        assert (result["scores"], result["refused"]) == (None, None)
+        assert result["in_service"] == read_serving(models).current
+    assert (
+        run(sources[1], {"min": {"accuracy": 1.0}}, "--overwrite", scored=False)[0] == 4
+    )
+    assert read_serving(models).current == name_of(sources[0])
+    assert not (tmp_path / "run/scores").exists()
 
 
 def test_run_does_not_undo_a_rollback(run, command, sources, models):
