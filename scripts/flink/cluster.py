@@ -13,7 +13,7 @@ from pathlib import Path
 
 from common import DEFAULT_FOLDER, ROOT, Problem, say, tail
 from processes import JOB_MANAGER, TASK_MANAGER, Process, end, mark, processes
-from software import flink_home, java, job_server
+from software import flink_home, java_home, job_server
 
 _START_SECONDS = 90
 _END_SECONDS = 20  # until SIGKILL
@@ -104,6 +104,11 @@ class Cluster:
         self._keep(settings)
         return settings
 
+    def lost_a_port(self, settings: Settings) -> bool:
+        """Whether somebody else took a port since it was chosen."""
+        ports = (settings.rest_port, settings.rpc_port)
+        return any(_free_port(settings.host, port) != port for port in ports)
+
     def grow(self, settings: Settings, task_managers: int) -> Settings:
         """Counts on more task managers from now on."""
         settings = dataclasses.replace(settings, task_managers=task_managers)
@@ -145,7 +150,7 @@ class Cluster:
         home = flink_home(Path(settings.software))
         environment = os.environ | mark(self.folder)
         environment |= {
-            "JAVA_HOME": os.fspath(java().parents[1]),
+            "JAVA_HOME": os.fspath(java_home()),
             "FLINK_CONF_DIR": os.fspath(self.folder / "conf"),
             "FLINK_LOG_DIR": os.fspath(self.folder / "log"),
             "FLINK_PID_DIR": os.fspath(self.folder / "pid"),
@@ -179,7 +184,7 @@ class Cluster:
             "runner": "FlinkRunner",
             "flink_master": f"{settings.host}:{settings.rest_port}",
             "flink_job_server_jar": os.fspath(job_server(Path(settings.software))),
-            "job_server_java_launcher": os.fspath(java()),
+            "job_server_java_launcher": os.fspath(java_home() / "bin" / "java"),
             "parallelism": settings.task_managers * settings.slots,
             "environment_type": "PROCESS",
             "environment_config": {"command": settings.worker},

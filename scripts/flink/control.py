@@ -10,8 +10,9 @@ from pathlib import Path
 from cluster import Cluster, Settings, worker_path
 from common import DEFAULT_FOLDER, Problem, locked, run, say
 from processes import JOB_MANAGER, TASK_MANAGER, WORKER, processes
-from software import flink_version, install, java
+from software import flink_version, install, java_home
 
+_ATTEMPTS = 3
 _PARTLY, _DOWN = 1, 3  # exit codes of status, as init scripts have them
 _HERE = {"localhost", "127.0.0.1", "::1"}
 
@@ -55,30 +56,43 @@ def _up(cluster: Cluster, asked: dict) -> None:
     if fresh:
         settings = Settings(**asked)
         _check_worker(settings.worker)
-        java()
+        java_home()
         install(Path(settings.software))
         cluster.end()  # Workers may be left of one that was killed.
-        settings = cluster.prepare(settings)
-    else:
-        settings = _agreed(cluster, settings, asked)
-    address = f"http://{settings.host}:{settings.rest_port}"
-    if cluster.whole():
-        say(f"already up at {address}; nothing was changed")
-    else:
         if settings.host not in _HERE:
             say(
                 "WARNING: Flink has no authentication. Whoever reaches "
                 f"{settings.host} can run programs as you."
             )
-        say(f"starting at {address}; logs: {cluster.folder / 'log'}")
+        settings = _start(cluster, settings)
+    else:
+        settings = _agreed(cluster, settings, asked)
+        if cluster.whole():
+            say(f"already up at {_address(settings)}; nothing was changed")
+        else:
+            say(f"starting what is missing at {_address(settings)}")
+            cluster.start_missing(settings)
+    say(f"task managers: {settings.task_managers}, slots of each: {settings.slots}")
+    say(f"use it: reviewbeam JOB … --beam {cluster.beam_file}")
+
+
+def _start(cluster: Cluster, settings: Settings) -> Settings:
+    """Starts a cluster; once more where another took a port meanwhile."""
+    for attempt in range(_ATTEMPTS):
+        settings = cluster.prepare(settings)
+        say(f"starting at {_address(settings)}; logs: {cluster.folder / 'log'}")
         try:
             cluster.start_missing(settings)
+            break
         except Problem:
-            if fresh:
-                cluster.end()
-            raise
-        say(f"up: {settings.task_managers} task managers of {settings.slots} slots")
-    say(f"use it: reviewbeam JOB … --beam {cluster.beam_file}")
+            cluster.end()
+            if attempt == _ATTEMPTS - 1 or not cluster.lost_a_port(settings):
+                raise
+    return settings
+
+
+def _address(settings: Settings) -> str:
+    return f"http://{settings.host}:{settings.rest_port}"
 
 
 def _check_worker(command: str) -> None:
@@ -134,7 +148,7 @@ def status(arguments: list[str]) -> int:
     whole = cluster.whole()
     say(
         f"Flink {flink_version()} is {'up' if whole else 'partly up'} at "
-        f"http://{settings.host}:{settings.rest_port} ({cluster.folder})"
+        f"{_address(settings)} ({cluster.folder})"
     )
     for kind in (JOB_MANAGER, TASK_MANAGER, WORKER):
         pids = " ".join(str(one.pid) for one in alive if one.kind == kind)

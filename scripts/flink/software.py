@@ -3,7 +3,9 @@
 The versions are properties of pom.xml.
 """
 
+import functools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from common import Problem, locked, say, tail
 
 _POM = Path(__file__).with_name("pom.xml")
 _NEEDED = "sudo apt-get install -y --no-install-recommends default-jdk-headless maven"
+_OLDEST_JAVA = 11
 # The sdist has Flink's jars; the wheel its start scripts, the same for every Python,
 # but it exists for some only.
 _JARS, _SCRIPTS = "apache-flink-libraries", "apache-flink"
@@ -35,18 +38,30 @@ def job_server(folder: Path) -> Path:
     return folder / "job-server.jar"
 
 
-def java() -> Path:
-    """Returns the Java program that JAVA_HOME or PATH names."""
-    home = os.environ.get("JAVA_HOME")
-    found = shutil.which("java", path=f"{home}/bin" if home else None)
+@functools.cache
+def java_home() -> Path:
+    """Returns where the Java lies that JAVA_HOME or PATH names."""
+    chosen = os.environ.get("JAVA_HOME")
+    found = shutil.which("java", path=f"{chosen}/bin" if chosen else None)
     if found is None:
-        where = f"JAVA_HOME={home}" if home else "PATH"
+        where = f"JAVA_HOME={chosen}" if chosen else "PATH"
         raise Problem(
-            f"Flink needs Java 11 or 17, and there is none in {where}. On Debian and "
-            f"Ubuntu: {_NEEDED}",
+            f"Flink needs Java {_OLDEST_JAVA} or newer, and there is none in {where}. "
+            f"On Debian and Ubuntu: {_NEEDED}",
             2,
         )
-    return Path(found).resolve()
+    # What PATH names may be a script that chooses one.
+    command = [found, "-XshowSettings:properties", "-version"]
+    told = subprocess.run(command, capture_output=True, text=True).stderr
+    properties = dict(re.findall(r"^ *(java\.\S+) = (.*)$", told, re.MULTILINE))
+    version = properties.get("java.specification.version", "")
+    if not version.isdecimal() or int(version) < _OLDEST_JAVA:  # 8 calls itself 1.8.
+        raise Problem(
+            f"{found} is Java {version or 'of no version'}; Flink needs "
+            f"{_OLDEST_JAVA} or newer. On Debian and Ubuntu: {_NEEDED}",
+            2,
+        )
+    return Path(properties["java.home"])
 
 
 def install(folder: Path) -> None:
@@ -54,18 +69,28 @@ def install(folder: Path) -> None:
     with locked(folder):
         home, jar = flink_home(folder), job_server(folder)
         build = _must_build(folder)
-        if build and shutil.which("mvn") is None:
-            raise Problem(
-                f"Making the job server ({jar}) needs Maven, and there is no mvn in "
-                f"PATH. On Debian and Ubuntu: {_NEEDED}",
-                2,
-            )
+        if build:
+            _check_tools(jar)
         if not home.exists():
             say(f"installing Flink {flink_version()} from PyPI (230 MB to fetch, once)")
             _timed(_install_flink, home)
         if build:
             say("making the job server with Maven (160 MB, once)")
             _timed(_build_job_server, folder)
+
+
+def _check_tools(jar: Path) -> None:
+    missing = []
+    if shutil.which("mvn") is None:
+        missing.append("Maven (mvn, in PATH)")
+    if not (java_home() / "bin" / "javac").exists():
+        missing.append(f"a JDK (javac, in {java_home()})")
+    if missing:
+        raise Problem(
+            f"Making the job server ({jar}) needs {' and '.join(missing)}. On Debian "
+            f"and Ubuntu: {_NEEDED}",
+            2,
+        )
 
 
 def _must_build(folder: Path) -> bool:
@@ -115,6 +140,7 @@ def _build_job_server(folder: Path) -> None:
         ["mvn", "--batch-mode", "--no-transfer-progress", "package"],
         folder / "install.log",
         cwd=staged,
+        env=os.environ | {"JAVA_HOME": os.fspath(java_home())},
     )
     _made_by(folder).unlink(missing_ok=True)
     (staged / "target" / "job-server.jar").rename(job_server(folder))
@@ -128,10 +154,10 @@ def _emptied(folder: Path) -> Path:
     return folder
 
 
-def _logged(command: list[str], log: Path, cwd: Path | None = None) -> None:
+def _logged(command: list[str], log: Path, **options) -> None:
     with open(log, "w") as out:
         done = subprocess.run(
-            command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, **options
         )
     if done.returncode:
         raise Problem(f"{command[0]} failed; its last lines, of {log}:{tail(log)}")

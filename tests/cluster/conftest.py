@@ -20,7 +20,7 @@ def needs_flink():
     """Skips where Java or Maven is missing, but never in CI."""
     needed = ["java"]
     if not (SOFTWARE / "job-server.jar").exists():
-        needed.append("mvn")
+        needed += ["javac", "mvn"]
     missing = [name for name in needed if shutil.which(name) is None]
     if missing and os.environ.get("CI") != "true":
         pytest.skip(f"needs {' and '.join(missing)}")

@@ -1,5 +1,6 @@
 """A Flink cluster as scripts/flink/ gives it, and what tests do with one."""
 
+import contextlib
 import json
 import os
 import re
@@ -85,16 +86,16 @@ class Flink:
                 continue
         return found
 
-    def listens(self):
-        """Returns where the cluster's processes listen, as `(address, port)`."""
-        inodes = set()
-        for pid in self.processes():
+    def listens(self, *pids):
+        """Returns where the cluster and these processes listen: addresses, ports."""
+        sockets = set()
+        for pid in [*self.processes(), *pids]:
             for descriptor in Path(f"/proc/{pid}/fd").glob("*"):
-                try:
-                    inodes.add(os.readlink(descriptor))
-                except OSError:
-                    continue
-        return {where for where, inode in _listening() if f"socket:[{inode}]" in inodes}
+                with contextlib.suppress(OSError):
+                    sockets.add(os.readlink(descriptor))
+        return {
+            where for where, inode in _listening() if f"socket:[{inode}]" in sockets
+        }
 
 
 def _listening():
@@ -103,14 +104,21 @@ def _listening():
             fields = line.split()
             address, port = fields[1].split(":")
             if fields[3] == "0A":  # LISTEN
-                # Words of 4 bytes, each in the machine's order.
-                words = [
-                    bytes.fromhex(address)[i : i + 4]
-                    for i in range(0, len(address) // 2, 4)
-                ]
-                packed = b"".join(word[::-1] for word in words)
+                # Words of 4 bytes, each in this machine's order.
+                words = re.findall("." * 8, address)
+                packed = b"".join(bytes.fromhex(word)[::-1] for word in words)
                 text = socket.inet_ntop(family, packed).removeprefix("::ffff:")
                 yield (text, int(port, 16)), fields[9]
+
+
+def children(pid):
+    """Returns the pids of a process's children, and theirs."""
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in path.read_text().split():
+                found += [int(child), *children(child)]
+    return found
 
 
 def is_open(address, port):

@@ -133,6 +133,7 @@ def test_what_is_missing_is_named(missing, needs_flink, tmp_path):
         (["--host", "192.0.2.1"], "is not an address of this machine"),
         (["--worker", "no-such-program"], "no-such-program starts the workers"),
         (["--slots", "0"], "argument --slots"),
+        (["--host", "no-such-host.invalid"], "no such host"),
         (["--solts", "1"], "unrecognized arguments"),
     ],
 )

@@ -5,6 +5,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import yaml
 from tensorflow_metadata.proto.v0.statistics_pb2 import DatasetFeatureStatisticsList
 
 from reviewbeam.pipelines.options import beam_options
+from tests.cluster.flink import children
 
 ROWS = 1000
 WORDS = [number % 7 + 1 for number in range(ROWS)]
@@ -41,9 +43,20 @@ def output(flink, tmp_path_factory):
     flags = [f"--{name}={value}" for name, value in options.items()]
     command = [sys.executable, "stranger.py", f"--output={folder}/out", *flags]
     (folder / "out").mkdir()
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-5000:]
-    assert [job["state"] for job in flink.jobs()] == ["FINISHED"]
+    log = folder / "log"
+    listened = set()
+    with (
+        log.open("w") as out,
+        subprocess.Popen(command, cwd=folder, stdout=out, stderr=out) as process,
+    ):
+        while process.poll() is None:
+            listened |= flink.listens(*children(process.pid))
+            time.sleep(0.2)
+    assert process.returncode == 0, log.read_text()[-5000:]
+    assert {job["state"] for job in flink.jobs()} == {"FINISHED"}
+    # Neither Flink nor Beam's servers for the workers ask for a password.
+    assert len(listened) > 10
+    assert {address for address, _ in listened} <= {"127.0.0.1", "::1"}
     return folder / "out"
 
 
