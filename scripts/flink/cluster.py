@@ -213,13 +213,14 @@ class Cluster:
             "rest.address": host,
             "rest.bind-address": host,
             "rest.port": settings.rest_port,
-            "web.submit.enable": False,  # of jars, from the browser
             "parallelism.default": settings.task_managers * settings.slots,
             "cluster.evenly-spread-out-slots": True,
             # Without one, the first fault ends the job; a fault for ever ends it too.
             "restart-strategy.type": "fixed-delay",
             "restart-strategy.fixed-delay.attempts": 3,
             "restart-strategy.fixed-delay.delay": "2 s",
+            # Workers may take all cores for a while.
+            "pekko.ask.timeout": "60 s",
             # A task manager that was killed is noticed soon.
             "heartbeat.interval": 3000,  # ms
             "heartbeat.timeout": 20000,  # ms
