@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections import Counter
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
@@ -85,8 +86,8 @@ class FlinkCluster:
           UnreachableError: no cluster answers.
         """
         managers = self._ask("GET", "taskmanagers")["taskmanagers"]
-        # An id begins with the host, as in 10.0.0.7:41137-abcdef.
-        hosts = [manager["id"].rpartition(":")[0] for manager in managers]
+        # As in pekko.tcp://flink@10.0.0.7:41137/user/rpc/taskmanager_0.
+        hosts = [urlsplit(manager["path"]).hostname for manager in managers]
         sharing = Counter(hosts)
         shares = [
             manager["hardware"]["cpuCores"] // sharing[host]

@@ -22,17 +22,17 @@ PROCESSES = "multi_processing"  # Beam's name of the mode
 _MOST_WORKERS = 4
 # Options of batch jobs that Flink's job server knows, and Beam's Python doesn't.
 _FLINK = (
-    "auto_balance_write_files_sharding_enabled",
-    "disable_metrics",
-    "execution_mode_for_batch",
-    "execution_retry_delay",
-    "faster_copy",
-    "flink_conf_dir",
-    "max_parallelism",
-    "number_of_execution_retries",
-    "object_reuse",
-    "operator_chaining",
-    "re_iterable_group_by_key_result",
+    "--auto_balance_write_files_sharding_enabled",
+    "--disable_metrics",
+    "--execution_mode_for_batch",
+    "--execution_retry_delay",
+    "--faster_copy",
+    "--flink_conf_dir",
+    "--max_parallelism",
+    "--number_of_execution_retries",
+    "--object_reuse",
+    "--operator_chaining",
+    "--re_iterable_group_by_key_result",
 )
 
 
@@ -51,8 +51,9 @@ def beam_options(arguments: Sequence[str], options_file: str | None) -> Pipeline
     parser.error = _refuse  # type: ignore[method-assign]
     for options in [PipelineOptions, *PipelineOptions.__subclasses__()]:
         options._add_argparse_args(parser)
-    for name in _FLINK:
-        parser.add_argument(f"--{name}")
+    for flag in _FLINK:
+        if flag not in parser._option_string_actions:  # a later Beam may have it
+            parser.add_argument(flag)
     _, unknown = parser.parse_known_args(flags)
     if unknown:
         name = unknown[0].split("=")[0]

@@ -1,0 +1,280 @@
+"""prepare and score on a cluster: the bytes of one machine, whatever is killed."""
+
+import json
+import os
+import random
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+import yaml
+
+from reviewbeam.components.common.model_directory import (
+    ModelMetadata,
+    write_model_manifest,
+)
+from tests.pipelines.fake_models import Formula, told_by, write_model
+from tests.pipelines.launches import (
+    Launch,
+    digests,
+    everything,
+    write_corpus,
+    write_yaml,
+)
+from tests.testdata.make_tiny_encoder import SENTENCES
+
+ROUNDS = int(os.environ.get("KILLS", 1))
+ROWS = 6000
+CHUNK_ROWS = 200
+WHAT = ["worker", "task manager", "launcher"]
+
+
+class Slow(Formula):
+    """A formula that takes its time, so that there is something to kill."""
+
+    def __init__(self):
+        super().__init__(3, "multiclass")
+        self._ballast = tf.Variable(tf.zeros([1500, 1500]))
+
+    def answer(self, token_ids, padding_mask):
+        ballast = self._ballast + tf.cast(tf.reduce_sum(token_ids), tf.float32)
+        for _ in range(4):
+            ballast = tf.matmul(ballast, self._ballast)
+        return super().answer(token_ids, padding_mask) + ballast[0, 0]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_encoder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "model"
+    return write_model(folder, told_by(tiny_encoder), tiny_encoder, module=Slow())
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    random_ = random.Random(3)
+    for name in ("a", "b", "c"):
+        lines = [
+            json.dumps(
+                {"id": f"{name}{i}", "text": " ".join(random_.sample(SENTENCES, 2))}
+            )
+            for i in range(ROWS // 3)
+        ]
+        lines[7] = "{broken"
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture
+def score(tmp_path, model, corpus):
+    """Returns a function that begins a run of score into a folder."""
+    config = {
+        "columns": {"text": "text", "id": "id"},
+        "slice_bytes": 65536,
+        "inference": {
+            "engine": "tensorflow",
+            "batch_tokens": 512,
+            "chunk_rows": CHUNK_ROWS,
+        },
+    }
+    (tmp_path / "logs").mkdir()
+
+    def start(output, *arguments, model=model):
+        return Launch(
+            tmp_path / "logs",
+            *("score", "--config", write_yaml(tmp_path / "c.yaml", config)),
+            *("--model", model, "--input", f"{corpus}/*"),
+            *("--output", output, *arguments),
+        )
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def prepare_arguments(tiny_encoder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepare")
+    corpus = write_corpus(folder / "corpus", 3000)
+    config = write_yaml(folder / "c.yaml", everything(tiny_encoder, corpus))
+    return ["prepare", "--config", config]
+
+
+def bytes_of(folder):
+    return {k: v for k, v in digests(folder).items() if k != "_run.json"}
+
+
+def ended(run, code=0):
+    assert run.end() == code, run.err
+    return True
+
+
+def wait_until(happened, seconds=120):
+    until = time.monotonic() + seconds
+    while not (now := happened()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return now
+
+
+def finished(output):
+    return len(list(output.glob("_staged/*/chunk-*.json")))
+
+
+def noted(record, earlier=None):
+    """What the run in progress noted of its job, with Flink's id."""
+    job = json.loads(record.read_text()).get("flink_job", {}) if record.exists() else {}
+    return job if "id" in job and job != earlier else None
+
+
+def kill(what, flink, run):
+    """Kills one, as the kernel would for want of memory."""
+    if what == "launcher":
+        os.kill(run.pid, signal.SIGKILL)  # it alone, not its job server
+        run.end()
+    elif what == "worker":
+        os.kill(flink.workers()[0], signal.SIGKILL)
+    else:
+        flink.kill_task_manager()
+        flink.up()
+
+
+def state_of(flink, job):
+    (found,) = [one["state"] for one in flink.jobs() if one["jid"] == job["id"]]
+    return found
+
+
+def job_servers():
+    """Pids of job servers, of whomever."""
+    return {
+        int(entry.parent.name)
+        for entry in Path("/proc").glob("[0-9]*/cmdline")
+        if b"job-server.jar\0--flink-master" in _read(entry)
+    }
+
+
+def _read(path):
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def check_scores(output, undisturbed):
+    assert bytes_of(output) == bytes_of(undisturbed)
+    manifest = json.loads((output / "_manifest.json").read_text())
+    (version,) = manifest["versions"].values()
+    assert sum(chunk["rows"] for chunk in version["chunks"]) == ROWS - 3
+    assert not (output / "_staged").exists()
+
+
+def test_prepare_gives_the_same_bytes_however_often_it_is_killed(
+    flink, prepare_arguments, tmp_path
+):
+    alone, output = tmp_path / "alone", tmp_path / "dataset"
+    ended(Launch(tmp_path, *prepare_arguments, "--output", alone))
+    record = tmp_path / "dataset.staged" / "run.json"
+    on_flink = [*prepare_arguments, "--output", output, "--beam", flink.beam_file]
+    for _ in range(ROUNDS):
+        before = job_servers()
+        run = Launch(tmp_path, *on_flink)
+        job = wait_until(lambda: noted(record))
+        wait_until(flink.workers)
+        kill("launcher", flink, run)
+        wait_until(lambda b=before: job_servers() <= b, 5)
+        assert state_of(flink, job) == "RUNNING"
+        run = Launch(tmp_path, *on_flink)
+        wait_until(lambda j=job: state_of(flink, j) == "CANCELED")
+        job = wait_until(lambda j=job: noted(record, j))
+        wait_until(flink.workers)
+        kill("worker", flink, run)
+        ended(run)
+        assert state_of(flink, job) == "FINISHED"
+        assert bytes_of(output) == bytes_of(alone)
+        on_flink += ["--overwrite"]
+        (output / "manifest.json").write_text(
+            (output / "manifest.json").read_text().replace("fingerprint", "f", 1)
+        )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(model, corpus, tmp_path_factory):
+    return {}
+
+
+@pytest.mark.parametrize("what", WHAT)
+def test_score_gives_the_same_bytes_whatever_is_killed(
+    flink, score, what, undisturbed, tmp_path, tmp_path_factory
+):
+    if not undisturbed:
+        undisturbed["folder"] = tmp_path_factory.mktemp("alone") / "scores"
+        ended(score(undisturbed["folder"]))
+    for round_ in range(ROUNDS):
+        output = tmp_path / f"scores-{round_}"
+        run = score(output, "--beam", flink.beam_file)
+        wait_until(lambda o=output: finished(o) >= 5)
+        job = wait_until(lambda o=output: noted(o / "_run.json"))
+        kill(what, flink, run)
+        done = finished(output)
+        if what == "launcher":
+            run = score(output, "--beam", flink.beam_file)
+            wait_until(lambda j=job: state_of(flink, j) == "CANCELED")
+        ended(run)
+        assert done < ROWS // CHUNK_ROWS  # else nothing was disturbed
+        check_scores(output, undisturbed["folder"])
+
+
+def test_a_stopped_score_ends_its_job_and_goes_on(flink, score, tmp_path):
+    output = tmp_path / "scores"
+    run = score(output, "--beam", flink.beam_file)
+    wait_until(lambda: finished(output) >= 3)
+    job = wait_until(lambda: noted(output / "_run.json"))
+    os.kill(run.pid, signal.SIGTERM)
+    ended(run, 75)
+    assert state_of(flink, job) == "FINISHED"  # with what it had begun
+    assert 0 < len(list(output.glob("model_version=*/*"))) < ROWS // CHUNK_ROWS
+
+
+def test_an_interrupted_prepare_cancels_its_job(flink, prepare_arguments, tmp_path):
+    output = tmp_path / "dataset"
+    arguments = ["--output", output, "--beam", flink.beam_file]
+    run = Launch(tmp_path, *prepare_arguments, *arguments)
+    job = wait_until(lambda: noted(tmp_path / "dataset.staged" / "run.json"))
+    os.kill(run.pid, signal.SIGTERM)
+    ended(run, 75)
+    assert state_of(flink, job) == "CANCELED"
+    assert not output.exists()
+
+
+def test_a_model_that_cannot_be_loaded_is_tried_a_few_times(
+    flink, score, tiny_encoder, tmp_path
+):
+    broken = write_model(
+        tmp_path / "model", told_by(tiny_encoder), tiny_encoder, module=Slow()
+    )
+    (broken / "saved_model" / "variables" / "variables.index").write_bytes(b"")
+    told = json.loads((broken / "model.json").read_text())
+    (broken / "manifest.json").unlink()
+    metadata = ModelMetadata.model_validate(told)
+    write_model_manifest(broken, "m", metadata.core_fingerprint())
+    options = yaml.safe_load(flink.beam_file.read_text())
+    options |= {"number_of_execution_retries": 1}
+    beam = write_yaml(tmp_path / "beam.yaml", options)
+    run = score(tmp_path / "scores", "--beam", beam, model=broken)
+    ended(run, 2)
+    last = run.err.splitlines()[-1]
+    assert re.match(r"reviewbeam: TensorFlow \S+ can't open .*/saved_model: ", last)
+    assert "Traceback" not in run.err
+    job = max(flink.jobs(), key=lambda job: job["start-time"])
+    told = flink.rest(f"jobs/{job['jid']}/exceptions")["exceptionHistory"]
+    assert len(told["entries"]) == 2
+
+
+def test_no_cluster_is_one_message(flink, score, tmp_path):
+    options = yaml.safe_load(flink.beam_file.read_text())
+    beam = write_yaml(tmp_path / "b.yaml", options | {"flink_master": "localhost:9"})
+    run = score(tmp_path / "scores", "--beam", beam)
+    ended(run, 1)
+    assert "No Flink cluster answers at http://localhost:9" in run.err
+    assert not (tmp_path / "scores").exists()
