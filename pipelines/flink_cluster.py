@@ -32,43 +32,39 @@ class FlinkCluster:
         has_scheme = master.startswith(("http://", "https://"))
         return cls((master if has_scheme else f"http://{master}").rstrip("/"))
 
-    def running(self, name: str) -> list[str]:
-        """Returns the ids of the jobs of a name that have not ended.
+    def jobs(self, name: str) -> dict[str, bool]:
+        """Returns the ids of the jobs of a name, and whether they have ended.
 
         Raises:
           UnreachableError: no cluster answers.
         """
         jobs = self._ask("GET", "jobs/overview")["jobs"]
-        return [
-            job["jid"]
-            for job in jobs
-            if job["name"] == name and job["state"] not in _ENDED
-        ]
+        return {
+            job["jid"]: job["state"] in _ENDED for job in jobs if job["name"] == name
+        }
 
-    def end(self, name: str, *, appears_within: float = 0.0) -> int:
+    def end(self, name: str, *, appears_within: float = 0.0) -> None:
         """Cancels the jobs of a name and waits until they have ended.
 
         Args:
           name: of the jobs.
           appears_within: seconds in which a job that was submitted just now may show.
 
-        Returns:
-          How many there were.
-
         Raises:
           UnreachableError: no cluster answers.
           ReviewbeamError: one did not end.
         """
-        found: set[str] = set()
+        cancelled: set[str] = set()
         started = time.monotonic()
         while True:
-            running = self.running(name)
-            for job in set(running) - found:
+            jobs = self.jobs(name)
+            running = {job for job, has_ended in jobs.items() if not has_ended}
+            for job in running - cancelled:
                 self._ask("PATCH", f"jobs/{job}")
-            found.update(running)
+            cancelled |= running
             waited = time.monotonic() - started
-            if not running and (found or waited >= appears_within):
-                return len(found)
+            if not running and (jobs or waited >= appears_within):
+                return
             if waited > _PATIENCE:
                 raise ReviewbeamError(
                     f"The Flink job {name} at {self.address} was cancelled and has not "

@@ -46,25 +46,26 @@ if os.getppid() == parent:
 
 
 def flink_cluster(options: PipelineOptions) -> FlinkCluster | None:
-    """Returns the cluster that options name; None: there is none, or Beam's own."""
+    """Returns the cluster that options name; None: none, or one in the job server."""
     master = options.view_as(FlinkRunnerOptions).flink_master.strip()
-    if options.view_as(StandardOptions).runner != FLINK or master in MAGIC_HOST_NAMES:
+    if not runs_on_flink(options) or master in MAGIC_HOST_NAMES:
         return None
     return FlinkCluster.of(master)
 
 
+def runs_on_flink(options: PipelineOptions) -> bool:
+    """Tells whether Flink is the runner."""
+    return options.view_as(StandardOptions).runner == FLINK
+
+
 @contextlib.contextmanager
 def flink_job(
-    options: PipelineOptions,
-    cluster: FlinkCluster,
-    job: str,
-    note: Callable[..., None],
+    options: PipelineOptions, job: str, note: Callable[..., None]
 ) -> Iterator[PipelineOptions]:
-    """Yields the options of one pipeline on a cluster, which ends with the block.
+    """Yields the options of one pipeline on Flink, which ends with the block.
 
     Args:
       options: Beam's.
-      cluster: that they name.
       job: of ours, for the name of Flink's.
       note: keeps facts where a later run finds them.
 
@@ -78,9 +79,12 @@ def flink_job(
     # The name tells the job from all others before Flink has given it an id.
     name = f"{cloud.job_name or 'reviewbeam'}-{job}-{uuid.uuid4().hex[:12]}"
     cloud.job_name = name
-    runner = options.view_as(StandardOptions)
-    runner.runner = f"{__name__}.{_Runner.__name__}"
-    cluster.running(name)  # it must answer before all the work of submitting
+    cluster = flink_cluster(options)
+    options.view_as(StandardOptions).runner = f"{__name__}.{_Runner.__name__}"
+    if cluster is None:
+        yield options
+        return
+    cluster.jobs(name)  # it must answer before all the work of submitting
     facts = {"address": cluster.address, "name": name}
     note(**{NOTE: facts})
     over = threading.Event()
@@ -121,8 +125,8 @@ def _note_id(
     """Notes the id that Flink gives the job, for whoever looks for it there."""
     while not over.wait(_LOOK_EVERY):
         with contextlib.suppress(UnreachableError):
-            if found := cluster.running(facts["name"]):
-                return note(**{NOTE: facts | {"id": found[0]}})
+            for job in cluster.jobs(facts["name"]):
+                return note(**{NOTE: facts | {"id": job}})
 
 
 def _check_job_server(options: PipelineOptions) -> None:

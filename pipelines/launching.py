@@ -6,7 +6,11 @@ from collections.abc import Callable, Iterator
 
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 
-from reviewbeam.pipelines.flink_runner import flink_cluster, flink_job
+from reviewbeam.pipelines.flink_runner import (
+    flink_cluster,
+    flink_job,
+    runs_on_flink,
+)
 from reviewbeam.pipelines.local_runner import with_local_workers
 from reviewbeam.pipelines.options import DEFAULT_RUNNER, processes
 
@@ -22,12 +26,11 @@ def launching(
       job: of ours.
       note: keeps facts in the run's record, for a run after this one was killed.
     """
-    cluster = flink_cluster(options)
-    if cluster is None:
-        yield with_local_workers(options)
-    else:
-        with flink_job(options, cluster, job, note) as ready:
+    if runs_on_flink(options):
+        with flink_job(options, job, note) as ready:
             yield ready
+    else:
+        yield with_local_workers(options)
 
 
 def threads_of_a_process(options: PipelineOptions) -> int:

@@ -74,9 +74,9 @@ class Launch:
                 os.killpg(self._process.pid, how)
         return now
 
-    def end(self):
+    def end(self, seconds=120):
         """Waits, and returns the exit code (of a signal below zero)."""
-        self._process.join(120)
+        self._process.join(seconds)
         assert not self._process.is_alive()
         return self._process.exitcode
 

@@ -85,3 +85,37 @@ def test_faults_of_the_launcher():
     assert "MemoryError: no reason was given" in str(explain(MemoryError()))
     stopped = KeyboardInterrupt()
     assert explain(stopped) is stopped
+
+
+def test_a_job_of_a_cluster_is_told_by_what_its_worker_raised():
+    trace = (
+        "Pipeline p-1_ab failed in state FAILED: java.lang.RuntimeException: Error "
+        "received from SDK harness for instruction 1: Traceback (most recent call "
+        'last):\n  File "apache_beam/runners/common.py", line 1562, in process\n'
+        '  File "/x/components/inference/handler.py", line 94, in load_model\n'
+        "    raise UserError(\n"
+        "reviewbeam.components.common.errors.UserError: no such model\n\n"
+        "During handling of the above exception, another exception occurred:\n\n"
+        "Traceback (most recent call last):\n"
+        '  File "/x/sdk_worker.py", line 316, in _execute\n'
+        "    response = task()\n"
+        "reviewbeam.components.common.errors.UserError: no such model "
+        "[while running 'Load/Model']\n"
+    )
+    told = explain(RuntimeError(trace))
+    assert isinstance(told, UserError)
+    assert str(told) == "no such model"
+
+
+def test_a_job_that_a_cluster_gave_up_is_told_in_its_words():
+    told = explain(
+        RuntimeError(
+            "Pipeline p-1_ab failed in state FAILED: NoResourceAvailableException: "
+            "Could not acquire the minimum required resources.\n\tat org.apache.flink"
+        )
+    )
+    assert type(told) is ReviewbeamError
+    assert str(told).startswith(
+        "failed: RuntimeError: the cluster's job: NoResourceAvailableException: Could "
+        "not acquire the minimum required resources..\nRun it again"
+    )
