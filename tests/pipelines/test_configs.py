@@ -26,7 +26,7 @@ TYPES = {
 
 @pytest.mark.parametrize(
     "path",
-    sorted(path for path in CONFIGS.rglob("*.yaml") if path.parent.name != "beam"),
+    sorted(path for path in CONFIGS.rglob("*.yaml") if "beam" not in path.parts),
     ids=lambda path: path.relative_to(CONFIGS).as_posix(),
 )
 def test_a_config_is_taken(path):
