@@ -18,7 +18,7 @@ clone=/root/reviewbeam # in the new system
 mark=.fresh_machine # Written last: which suite a whole system is of.
 settings=(PIP_{INDEX_URL,EXTRA_INDEX_URL,TRUSTED_HOST,PROXY,CERT,DEFAULT_TIMEOUT}
     UV_{DEFAULT_INDEX,INDEX_URL,SYSTEM_CERTS} {http,https,no,all}_proxy
-    {HTTP,HTTPS,NO,ALL}_PROXY SSL_CERT_{FILE,DIR} {REQUESTS,CURL}_CA_BUNDLE)
+    {HTTP,HTTPS,NO,ALL}_PROXY SSL_CERT_{FILE,DIR} {REQUESTS,CURL}_CA_BUNDLE TERM)
 
 fail() {
     printf 'fresh_machine: %s\n' "$1" >&2
@@ -43,6 +43,7 @@ bring() {
 make_system() {
     local mirror name
     # Another suite of the archive that apt takes this system's from.
+    # shellcheck disable=SC2016  # Expanded by apt-get.
     mirror=$(apt-get indextargets --format '$(SITE)' 'Origin: Debian' 2>/dev/null |
         grep '/debian/*$' | head -n 1) || true
     debootstrap --variant=minbase --include=ca-certificates "$suite" "$folder" \
@@ -77,7 +78,7 @@ run_inside() {
     mount -t proc proc "$folder/proc"
     mount --rbind /sys "$folder/sys"
     mount --rbind /dev "$folder/dev"
-    environment=(HOME=/root TERM="${TERM:-dumb}"
+    environment=(HOME=/root
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
     for name in "${settings[@]}"; do
         [ -z "${!name:-}" ] || environment+=("$name=${!name}")
@@ -104,8 +105,9 @@ finish() {
     fi
     [ -z "$keep" ] || return 0
     # None is to be seen out here; if one were, removal could reach through it.
-    ! grep -qF " $folder" /proc/self/mountinfo ||
-        fail "something is mounted below $folder; it stays."
+    # shellcheck disable=SC2016  # awk's own.
+    awk -v folder="$folder/" 'index($5 "/", folder) == 1 { exit 1 }' \
+        /proc/self/mountinfo || fail "something is mounted in $folder; it stays."
     rm -rf --one-file-system "$folder"
 }
 
@@ -126,10 +128,12 @@ if [ -n "${FRESH_MACHINE_INSIDE:-}" ]; then
     exit
 fi
 
-if [ "$(id -u)" != 0 ] || ! command -v debootstrap git unshare >/dev/null; then
-    fail "needs root, debootstrap, git and util-linux: sudo apt-get install debootstrap \
-git, then sudo scripts/fresh_machine.sh $suite"
-fi
+for name in debootstrap git unshare; do
+    if [ "$(id -u)" != 0 ] || ! command -v "$name" >/dev/null; then
+        fail "needs root, debootstrap, git and unshare: sudo apt-get install debootstrap \
+git util-linux, then sudo $0 $suite"
+    fi
+done
 if [ -n "$folder" ]; then
     folder=$(realpath -m "$folder")
     mkdir -p "$folder"

@@ -52,7 +52,8 @@ def test_shares_of_nothing():
     assert display.padding_share == display.waiting_share == 0
 
 
-def test_a_live_line_on_a_terminal(clock):
+def test_a_live_line_on_a_terminal(clock, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")  # On a dumb one there is none.
     written = io.StringIO()
     run(TrainingDisplay(Console(file=written, width=200, force_terminal=True)), clock)
     assert "4/10" in written.getvalue()
