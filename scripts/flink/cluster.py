@@ -15,7 +15,7 @@ from common import DEFAULT_FOLDER, ROOT, Problem, say, tail
 from processes import JOB_MANAGER, TASK_MANAGER, Process, end, mark, processes
 from software import flink_home, java_home, job_server
 
-_START_SECONDS = 90
+_START_SECONDS = 180  # 8 on a quiet machine
 _END_SECONDS = 20  # until SIGKILL
 _NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _REST_PORT = 8081  # Flink's own choice; another where it is taken
