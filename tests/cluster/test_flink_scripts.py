@@ -81,7 +81,9 @@ def test_side_by_side_with_a_taken_port_and_without_maven(flink, tmp_path):
     other.folder.mkdir()  # with all in one folder, as by default
     for path in (*SOFTWARE.glob("flink-*"), SOFTWARE / "job-server.jar"):
         (other.folder / path.name).symlink_to(path)
-    bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1)
+    bystander = subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE
+    )
     with socket.create_server(("127.0.0.2", 8081)):
         printed = other.up(
             *("--software", other.folder, "--task-managers=1", "--host=127.0.0.2"),
