@@ -34,10 +34,10 @@ def run(action: Callable[[], int]) -> None:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Lets one process at a time work on a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as file:
+def locked(path: Path) -> Iterator[None]:
+    """Lets one process at a time go on, by a lock file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

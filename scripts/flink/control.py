@@ -43,7 +43,7 @@ def up(arguments: list[str]) -> int:
     asked = {name: value for name, value in options.items() if value is not None}
     if "software" in asked:
         asked["software"] = os.path.abspath(asked["software"])
-    with locked(cluster.folder):
+    with locked(cluster.folder / ".lock"):
         _up(cluster, asked)
     return 0
 
@@ -129,7 +129,7 @@ def down(arguments: list[str]) -> int:
     if not cluster.folder.exists():
         say("already down")
         return 0
-    with locked(cluster.folder):
+    with locked(cluster.folder / ".lock"):
         was_up = bool(processes(cluster.folder))
         cluster.end()
     say("down" if was_up else "already down")

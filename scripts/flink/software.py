@@ -66,7 +66,8 @@ def java_home() -> Path:
 
 def install(folder: Path) -> None:
     """Installs in `folder` what isn't there yet."""
-    with locked(folder):
+    # Not the lock of a cluster, which may have the same folder.
+    with locked(folder / ".install.lock"):
         home, jar = flink_home(folder), job_server(folder)
         build = _must_build(folder)
         if build:

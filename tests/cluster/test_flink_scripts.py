@@ -78,10 +78,15 @@ def test_side_by_side_with_a_taken_port_and_without_maven(flink, tmp_path):
     """What stands needs no Maven; other processes and ports are left alone."""
     first = flink.processes(), flink.address
     other = Flink(tmp_path / "other")
-    bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1)
+    other.folder.mkdir()  # with all in one folder, as by default
+    for path in (*SOFTWARE.glob("flink-*"), SOFTWARE / "job-server.jar"):
+        (other.folder / path.name).symlink_to(path)
+    bystander = subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE
+    )
     with socket.create_server(("127.0.0.2", 8081)):
         printed = other.up(
-            *("--software", SOFTWARE, "--task-managers", "1", "--host", "127.0.0.2"),
+            *("--software", other.folder, "--task-managers=1", "--host=127.0.0.2"),
             env=_without(tmp_path, "mvn"),
         )
         assert "WARNING: Flink has no authentication" in printed
@@ -97,11 +102,8 @@ def test_side_by_side_with_a_taken_port_and_without_maven(flink, tmp_path):
     assert other.down() == "flink: already down\n"
     assert other.processes() == []
     assert not any(is_open(*where) for where in ports)
-    assert sorted(path.name for path in other.folder.iterdir()) == [
-        ".lock",
-        "conf",
-        "log",
-    ]
+    left = {path.name for path in other.folder.iterdir() if not path.is_symlink()}
+    assert left == {".lock", ".install.lock", "conf", "log"}
     done = other.run("status")
     assert (done.returncode, done.stdout) == (3, f"flink: down ({other.folder})\n")
     assert (flink.processes(), flink.address) == first

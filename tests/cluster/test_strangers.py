@@ -51,7 +51,7 @@ def output(flink, tmp_path_factory):
     ):
         while process.poll() is None:
             listened |= flink.listens(*children(process.pid))
-            time.sleep(0.2)
+            time.sleep(1)
     assert process.returncode == 0, log.read_text()[-5000:]
     assert {job["state"] for job in flink.jobs()} == {"FINISHED"}
     # Neither Flink nor Beam's servers for the workers ask for a password.
