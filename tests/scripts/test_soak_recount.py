@@ -84,6 +84,13 @@ def test_a_part_that_the_manifest_does_not_list(recount, folders):
     assert wrong == "the folder read by pandas: 1 doubled or made up, such as d"
 
 
+def test_a_part_that_is_gone(recount, folders):
+    raw, scores, _ = folders
+    (scores / "model_version=m-1" / "part-x.parquet").unlink()
+    wrong = "|".join(recount(raw, scores, "best"))
+    assert "part-x.parquet has 0 rows, not 4" in wrong and "2 lost, such as c" in wrong
+
+
 def test_wrong_rejects(recount, folders):
     raw, scores, _ = folders
     path = scores / "_rejects" / "m-1" / "rejects-x.parquet"
