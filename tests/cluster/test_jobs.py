@@ -185,7 +185,7 @@ def test_prepare_gives_the_same_bytes_however_often_it_is_killed(
     ended(Launch(tmp_path, *prepare_arguments, "--output", alone))
     record = tmp_path / "dataset.staged" / "run.json"
     on_flink = [*prepare_arguments, "--output", output, "--beam", flink.beam_file]
-    for _ in range(ROUNDS):
+    for round_ in range(ROUNDS):
         before = job_servers()
         run = Launch(tmp_path, *on_flink)
         job = wait_until(lambda: noted(record))
@@ -197,7 +197,7 @@ def test_prepare_gives_the_same_bytes_however_often_it_is_killed(
         wait_until(lambda j=job: state_of(flink, j) == "CANCELED")
         job = wait_until(lambda j=job: noted(record, j))
         wait_until(flink.workers)
-        kill("worker", flink, run)
+        kill(WHAT[round_ % 2], flink, run)
         ended(run)
         assert state_of(flink, job) == "FINISHED"
         assert bytes_of(output) == bytes_of(alone)
