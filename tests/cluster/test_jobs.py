@@ -122,6 +122,11 @@ def finished(output):
     return len(list(output.glob("_staged/*/chunk-*.json")))
 
 
+def written(paths):
+    """Name -> when it was written, of finished parts."""
+    return {path.name: path.stat().st_mtime_ns for path in paths}
+
+
 def noted(record, earlier=None):
     """What the run in progress noted of its job, with Flink's id."""
     job = json.loads(record.read_text()).get("flink_job", {}) if record.exists() else {}
@@ -224,14 +229,16 @@ def test_score_gives_the_same_bytes_whatever_is_killed(
         run = score(output, "--beam", flink.beam_file)
         wait_until(lambda o=output: finished(o) >= 5)
         job = wait_until(lambda o=output: noted(o / "_run.json"))
+        done = written(output.glob("_staged/*/part-*"))
         kill(what, flink, run)
-        done = finished(output)
+        assert finished(output) < ROWS // CHUNK_ROWS  # else nothing was disturbed
         if what == "launcher":
             run = score(output, "--beam", flink.beam_file)
             wait_until(lambda j=job: state_of(flink, j) == "CANCELED")
         ended(run)
-        assert done < ROWS // CHUNK_ROWS  # else nothing was disturbed
         check_scores(output, undisturbed["folder"])
+        # What was finished is not done a second time.
+        assert done.items() <= written(output.glob("model_version=*/part-*")).items()
 
 
 def test_a_stopped_score_ends_its_job_and_goes_on(flink, score, tmp_path):
