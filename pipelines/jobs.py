@@ -64,9 +64,11 @@ def _prepare(arguments: argparse.Namespace) -> tuple[Any, int]:
     output = output_place(arguments)
     with console.Step("prepare"):
         with console.quiet_import():
+            from reviewbeam.pipelines.local_paths import note_local_paths
             from reviewbeam.pipelines.local_runner import workers_ahead
             from reviewbeam.pipelines.prepare import prepare
 
+        note_local_paths(options, config, arguments)
         with workers_ahead(output):
             manifest, _ = prepare(
                 config,
@@ -180,11 +182,13 @@ def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
     options = beam_options(arguments)
     output = output_place(arguments)
     with console.Step("score") as step:
+        from reviewbeam.pipelines.local_paths import note_local_paths
         from reviewbeam.pipelines.local_runner import workers_ahead
         from reviewbeam.pipelines.score import score
         from reviewbeam.pipelines.score_preview import preview
         from reviewbeam.pipelines.serving import model_to_score_with
 
+        note_local_paths(options, config, arguments)
         with workers_ahead(output):
             chosen = model_to_score_with(config, place(arguments.model))
             if arguments.dry_run:

@@ -1,5 +1,6 @@
 """Paths of this machine that workers on other machines are told to use."""
 
+import argparse
 import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -11,12 +12,34 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
 )
 
+from reviewbeam.components.common.config import Config
 from reviewbeam.components.common.errors import listing
 from reviewbeam.components.common.host_copies import on_every_host
+from reviewbeam.pipelines import console
 
 _CLOUDS = ("DataflowRunner",)
 _FLINK = ("FlinkRunner", "PortableFlinkRunner")
 _PORTABLE = ("PortableRunner", "SparkRunner")
+
+
+def note_local_paths(
+    options: PipelineOptions, config: Config, arguments: argparse.Namespace
+) -> None:
+    """Tells a person of what only this machine can see, and others are asked for.
+
+    Args:
+      options: Beam's.
+      config: of `prepare` or `score`.
+      arguments: its command line.
+    """
+    paths = {
+        "--output": arguments.output,
+        "--model": getattr(arguments, "model", ""),
+        "encoder": getattr(config, "encoder", ""),
+        "input": list(config.input),
+    }
+    if told := local_paths_warning(options, paths):
+        console.note(told)
 
 
 def local_paths_warning(

@@ -1,7 +1,9 @@
+import argparse
+
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from reviewbeam.pipelines.local_paths import local_paths_warning
+from reviewbeam.pipelines.local_paths import local_paths_warning, note_local_paths
 
 PATHS = {"--output": "/data/scores", "--input": ["in/*", "s3://b/in/*"], "--model": ""}
 
@@ -54,3 +56,16 @@ def test_workers_elsewhere_do_not(flags, master):
 def test_what_is_in_a_store_needs_no_warning():
     flags = ("--runner=FlinkRunner", "--flink_master=jobs:8081")
     assert warning(*flags, paths={"--output": "gs://b/a"}) is None
+
+
+def test_a_person_is_told(capsys):
+    from reviewbeam.components.common.score_config import ScoreConfig
+
+    config = ScoreConfig.model_validate(
+        {"input": ["in/*"], "columns": {"text": "text"}}
+    )
+    arguments = argparse.Namespace(output="s3://b/scores", model="m")
+    note_local_paths(PipelineOptions(["--runner=DataflowRunner"]), config, arguments)
+    assert "under '--model m', 'input in/*'." in capsys.readouterr().err
+    note_local_paths(PipelineOptions([]), config, arguments)
+    assert capsys.readouterr().err == ""
