@@ -22,10 +22,17 @@ def overrides_of(arguments: argparse.Namespace) -> list[str]:
 
 
 def beam_options(arguments: argparse.Namespace):
-    """Makes Beam's options of the file and the arguments that are meant for it."""
+    """Makes Beam's options of the file and the arguments that are meant for it.
+
+    From here on its file systems go by them, those of stores too, which have none else.
+    """
+    from apache_beam.io.filesystems import FileSystems
+
     from reviewbeam.pipelines.options import beam_options
 
-    return beam_options(arguments.beam_arguments, arguments.beam)
+    options = beam_options(arguments.beam_arguments, arguments.beam)
+    FileSystems.set_options(options)
+    return options
 
 
 def folder(path: str) -> Path:

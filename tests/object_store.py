@@ -8,14 +8,13 @@ import secrets
 import threading
 from collections import Counter
 
-import boto3
-from moto.server import ThreadedMotoServer
-
 
 class Server:
     """moto's S3, its requests counted."""
 
     def __init__(self):
+        from moto.server import ThreadedMotoServer  # where it is installed
+
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
         self.requests: Counter = Counter()  # (method, path)
@@ -53,6 +52,8 @@ class Server:
 
     def bucket(self):
         """Makes a new bucket."""
+        import boto3
+
         client = boto3.client(
             "s3",
             endpoint_url=self.environment["AWS_ENDPOINT_URL"],

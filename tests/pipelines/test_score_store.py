@@ -212,3 +212,17 @@ def test_no_conditional_puts(start, local, bucket, monkeypatch):
     run = start(f"{bucket.url}/scores", "--no-lock", *PROCESSES)
     assert run.end() == 0, run.err
     assert bucket.digests("scores", UNTOLD) == local
+
+
+def test_what_a_killed_run_of_other_settings_left(start, local, bucket):
+    """Its parts lie where they were to stay, under another version."""
+    run = start(f"{bucket.url}/scores", "--set", "columns.keep=[]", "--set",
+                "rules.max_characters=40", stale=2)  # fmt: skip
+    assert run.kill_when(lambda: finished(bucket) >= 5)
+    run.end()
+    left = {name for name in bucket.names("scores/") if "/part-" in name}
+    assert left
+    time.sleep(3)
+    run = start(f"{bucket.url}/scores", stale=2)
+    assert run.end() == 0, run.err
+    assert bucket.digests("scores", UNTOLD) == local
