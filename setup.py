@@ -54,12 +54,19 @@ EXTRAS_REQUIRE = {
     "tune": ["keras-tuner>=1.4.8,<2"],
     "hf": ["torch>=2.4"],
     "language": ["pycld2>=0.42,<1"],
+    # Outputs and artifacts in object stores; boto3 is Beam's, for reading corpora.
+    "stores": ["obstore>=0.9,<1", "boto3>=1.34,<2"],
     "dev": [
+        "boto3>=1.34,<2",  # as `stores` has it, for the tests
         "build>=1.2",
         "duckdb>=1.4",  # a reader of scores, for the tests
+        "flask>=3,<4",  # moto's server
+        "flask-cors>=5",
         "hypothesis>=6.100",
         "keras-tuner>=1.4.8,<2",  # as `tune` has it, for the tests
+        "moto[s3]>=5.1,<6",  # an S3 server, for the tests
         "nncf>=3",  # as `openvino` has it, for the tests
+        "obstore>=0.9,<1",  # as `stores` has it, for the tests
         "openvino>=2026.1",
         "pycld2>=0.42,<1",  # as `language` has it, for the tests
         "pytest>=8",

@@ -1,15 +1,13 @@
 """The gate of `prepare`: what stops a dataset, and what is kept then."""
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from reviewbeam.components.common import artifacts
 from reviewbeam.components.common.errors import DataGateError
+from reviewbeam.components.common.places import Place
 from reviewbeam.components.common.prepare_config import PrepareConfig, SchemaRules
 from reviewbeam.components.validation import statistics as stats
 from reviewbeam.components.validation.drift import (
@@ -22,7 +20,7 @@ from reviewbeam.components.validation.places import Key
 
 
 def check_statistics(
-    path: Path,
+    path: Place,
     rules: SchemaRules,
     baseline: statistics_pb2.DatasetFeatureStatisticsList | None,
     places: Mapping[Key, str],
@@ -39,7 +37,8 @@ def check_statistics(
       The schema (the reviewed one, or else one inferred from these statistics), what
       it or the baseline doesn't allow, and all distances from the baseline.
     """
-    statistics = tfdv.load_statistics(os.fspath(path))
+    record = path.read_bytes()[12:-4]  # between length and checksums of a TFRecord
+    statistics = statistics_pb2.DatasetFeatureStatisticsList.FromString(record)
     if rules.schema_file is None:
         schema = stats.infer_schema(statistics)
     else:
@@ -55,7 +54,7 @@ def pass_gate(
     config: PrepareConfig,
     described: dict[str, Any],
     anomalies: list[stats.Anomaly],
-    report: Path,
+    report: Place,
 ) -> None:
     """Stops a dataset that the config doesn't allow.
 

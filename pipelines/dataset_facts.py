@@ -1,12 +1,11 @@
 """What a dataset's manifest says, made of what the workers told."""
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, NoReturn
 
 from reviewbeam.components.common.errors import UserError, listing
+from reviewbeam.components.common.places import Place
 from reviewbeam.components.common.prepare_config import (
     AUGMENTED,
     SPLITS,
@@ -72,7 +71,7 @@ class DatasetFacts:
         places = [((feature, w), place) for (feature, w), place in self._told["places"]]
         return place_texts(places, self._offsets)
 
-    def complete_shards(self, staging: Path, partitions: int) -> list[ShardInfo]:
+    def complete_shards(self, staging: Place, partitions: int) -> list[ShardInfo]:
         """Adds the shards of partitions that no text fell into; returns all."""
         written = {item["name"]: ShardInfo(**item) for item in self._told["shards"]}
         shards = []
@@ -80,7 +79,7 @@ class DatasetFacts:
             for partition in range(partitions):
                 name = shard_name(split, partition, partitions)
                 if name not in written:
-                    digest = write_shard(os.fspath(staging / name), [])
+                    digest = write_shard(str(staging / name), [])
                     written[name] = ShardInfo(split, name, digest, 0, 0, 0, 0, {})
                 shards.append(written[name])
         return shards

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.places import Place, place
 
 
 def lines_of_standard_input() -> list[str]:
@@ -21,21 +22,67 @@ def overrides_of(arguments: argparse.Namespace) -> list[str]:
 
 
 def beam_options(arguments: argparse.Namespace):
-    """Makes Beam's options of the file and the arguments that are meant for it."""
+    """Makes Beam's options of the file and the arguments that are meant for it.
+
+    From here on its file systems go by them, those of stores too, which have none else.
+    """
+    from apache_beam.io.filesystems import FileSystems
+
     from reviewbeam.pipelines.options import beam_options
 
-    return beam_options(arguments.beam_arguments, arguments.beam)
+    options = beam_options(arguments.beam_arguments, arguments.beam)
+    FileSystems.set_options(options)
+    return options
 
 
 def folder(path: str) -> Path:
-    """A local folder.
+    """A local folder, of a job that writes no other.
 
     Raises:
       UserError: it is a place of an object store, which would become a folder here.
     """
     if "://" in path:
         raise UserError(
-            f"{path!r} is not on a local file system, where outputs, datasets and "
-            "models must be. Only --input reads other file systems."
+            f"{path!r} is not on a local file system. Only prepare and score write to "
+            "an object store; what this job writes must be in a local folder, from "
+            "which you may copy it there."
         )
     return Path(path)
+
+
+def output_place(arguments: argparse.Namespace) -> Place:
+    """The output of a job that can write to an object store.
+
+    Raises:
+      UserError: it is of a store that isn't known, or --no-lock is of no use.
+    """
+    output = place(arguments.output)
+    if arguments.no_lock and isinstance(output, Path):
+        raise UserError(
+            "--no-lock is for an object store without conditional puts. On a file "
+            "system the lock costs nothing and is freed when its run ends: leave it "
+            "out."
+        )
+    return output
+
+
+def artifact(path: str | Place) -> Path:
+    """A finished artifact's folder; of one in an object store, this host's copy.
+
+    Raises:
+      UserError: the store has none there, or a damaged one.
+    """
+    from reviewbeam.components.common.host_copies import host_copy
+
+    return host_copy(path)
+
+
+def model(path: str) -> Path:
+    """A model's folder, or that of the model in service of a models folder.
+
+    Raises:
+      UserError: there is none, or it is damaged.
+    """
+    from reviewbeam.components.common.models_folder import pinned
+
+    return artifact(pinned(place(path)))

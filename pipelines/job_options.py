@@ -41,6 +41,12 @@ def add_optional(
             metavar="GLOB",
             help="files to read, in quotes; replaces input: of the config",
         )
+        job.add_argument(
+            "--no-lock",
+            action="store_true",
+            help="write to an object store that can't lock; one run at a time is yours "
+            "to see to",
+        )
     if name == "score":
         job.add_argument(
             "--limit",

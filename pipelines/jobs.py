@@ -15,11 +15,15 @@ from reviewbeam.components.common.errors import (
     StoppedError,
     UserError,
 )
+from reviewbeam.components.common.places import place
 from reviewbeam.pipelines import console
 from reviewbeam.pipelines.job_inputs import (
+    artifact,
     beam_options,
     folder,
     lines_of_standard_input,
+    model,
+    output_place,
     overrides_of,
 )
 
@@ -57,18 +61,23 @@ def _prepare(arguments: argparse.Namespace) -> tuple[Any, int]:
         overrides.append(f"baseline={json.dumps(arguments.baseline)}")
     config = load_config(PrepareConfig, arguments.config, overrides)
     options = beam_options(arguments)
-    output = folder(arguments.output)
+    output = output_place(arguments)
     with console.Step("prepare"):
         with console.quiet_import():
+            from reviewbeam.pipelines.local_paths import note_local_paths
+            from reviewbeam.pipelines.local_runner import workers_ahead
             from reviewbeam.pipelines.prepare import prepare
 
-        manifest, _ = prepare(
-            config,
-            output,
-            options,
-            overwrite=arguments.overwrite,
-            infer_schema=arguments.infer_schema,
-        )
+        note_local_paths(options, config, arguments)
+        with workers_ahead(output):
+            manifest, _ = prepare(
+                config,
+                output,
+                options,
+                overwrite=arguments.overwrite,
+                infer_schema=arguments.infer_schema,
+                lock=not arguments.no_lock,
+            )
     console.say_dataset(manifest, output)
     if arguments.infer_schema:
         console.say(
@@ -86,9 +95,9 @@ def _train(arguments: argparse.Namespace) -> tuple[Any, int]:
 
     summary = train(
         config,
-        folder(arguments.dataset),
+        artifact(arguments.dataset),
         folder(arguments.output),
-        initial=folder(arguments.init) if arguments.init else None,
+        initial=artifact(arguments.init) if arguments.init else None,
         overwrite=arguments.overwrite,
     )
     console.say_model(summary)
@@ -100,8 +109,8 @@ def _tune(arguments: argparse.Namespace) -> tuple[Any, int]:
     from reviewbeam.components.common.tune_config import TuneConfig
 
     config = load_config(TuneConfig, arguments.config, arguments.set)
-    dataset, output = folder(arguments.dataset), folder(arguments.output)
-    model = folder(arguments.train_best) if arguments.train_best else None
+    output = folder(arguments.output)
+    best_model = folder(arguments.train_best) if arguments.train_best else None
     if importlib.util.find_spec("keras_tuner") is None:
         raise UserError(
             "tune needs KerasTuner, which is not installed: "
@@ -110,12 +119,13 @@ def _tune(arguments: argparse.Namespace) -> tuple[Any, int]:
     from reviewbeam.components.trainer.train import train
     from reviewbeam.components.trainer.tuning import BEST, tune
 
+    dataset = artifact(arguments.dataset)
     summary = tune(config, dataset, output, overwrite=arguments.overwrite)
     console.say_tuning(summary)
-    if model is None:
+    if best_model is None:
         return summary, 0
     best = load_config(TrainConfig, str(output / BEST))
-    trained = train(best, dataset, model, overwrite=arguments.overwrite)
+    trained = train(best, dataset, best_model, overwrite=arguments.overwrite)
     console.say_model(trained)
     return summary | {"model": trained}, 0
 
@@ -131,11 +141,11 @@ def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
         from reviewbeam.components.common.models_folder import pinned
         from reviewbeam.pipelines.blessing import evaluate_and_bless
 
-        baseline = arguments.baseline and pinned(folder(arguments.baseline))
+        baseline = arguments.baseline and model(arguments.baseline)
         metrics = evaluate_and_bless(
             config,
-            pinned(folder(arguments.model)),
-            folder(arguments.gold or arguments.dataset),
+            pinned(folder(arguments.model)),  # it may be blessed
+            artifact(arguments.gold or arguments.dataset),
             output,
             options,
             baseline=baseline,
@@ -153,15 +163,15 @@ def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
 def _quantize(arguments: argparse.Namespace) -> tuple[Any, int]:
     from reviewbeam.components.common.models_folder import pinned
 
-    model = pinned(folder(arguments.model))
+    directory = pinned(folder(arguments.model))
     with console.Step("quantize"):
         with console.quiet_import():
             from reviewbeam.pipelines.quantize import quantize
 
         manifest, _ = quantize(
-            model, folder(arguments.dataset), overwrite=arguments.overwrite
+            directory, artifact(arguments.dataset), overwrite=arguments.overwrite
         )
-    console.say_quantized(manifest, model)
+    console.say_quantized(manifest, directory)
     return manifest, 0
 
 
@@ -170,28 +180,31 @@ def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
 
     config = load_config(ScoreConfig, arguments.config, overrides_of(arguments))
     options = beam_options(arguments)
-    output = folder(arguments.output)
+    output = output_place(arguments)
     with console.Step("score") as step:
+        from reviewbeam.pipelines.local_paths import note_local_paths
+        from reviewbeam.pipelines.local_runner import workers_ahead
+        from reviewbeam.pipelines.score import score
+        from reviewbeam.pipelines.score_preview import preview
         from reviewbeam.pipelines.serving import model_to_score_with
 
-        model = model_to_score_with(config, folder(arguments.model))
-        if arguments.dry_run:
-            from reviewbeam.pipelines.score_preview import preview
-
-            found = preview(config, model, output, options)
-        else:
-            from reviewbeam.pipelines.score import score
-
-            report = score(
-                config,
-                model,
-                output,
-                options,
-                limit=arguments.limit,
-                verify=arguments.verify,
-                accept_drift=arguments.accept_drift,
-                show=step.update,
-            )
+        note_local_paths(options, config, arguments)
+        with workers_ahead(output):
+            chosen = model_to_score_with(config, place(arguments.model))
+            if arguments.dry_run:
+                found = preview(config, chosen, output, options)
+            else:
+                report = score(
+                    config,
+                    chosen,
+                    output,
+                    options,
+                    limit=arguments.limit,
+                    verify=arguments.verify,
+                    accept_drift=arguments.accept_drift,
+                    lock=not arguments.no_lock,
+                    show=step.update,
+                )
     from reviewbeam.pipelines import score_summary
 
     if arguments.dry_run:
@@ -209,12 +222,10 @@ def score_code(report: Any) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> tuple[Any, int]:
-    from reviewbeam.components.common.models_folder import pinned
-
     texts = arguments.text or lines_of_standard_input()
     from reviewbeam.pipelines.predict import predict
 
-    predictions = predict(pinned(folder(arguments.model)), texts)
+    predictions = predict(model(arguments.model), texts)
     if not arguments.json:
         console.say_predictions(predictions)
     return [dataclasses.asdict(answer) for answer in predictions], 0
@@ -224,7 +235,7 @@ def _promote(arguments: argparse.Namespace) -> tuple[Any, int]:
     from reviewbeam.components.common.models_folder import promote
 
     models = folder(arguments.models)
-    serving, new = promote(folder(arguments.model), models, force=arguments.force)
+    serving, new = promote(artifact(arguments.model), models, force=arguments.force)
     console.say_serving(serving, models, "" if new else ", as before")
     return serving.model_dump(mode="json") | {"done_before": not new}, 0
 

@@ -1,7 +1,9 @@
 """Beam's runner for one machine, with worker processes that are forked."""
 
+import contextlib
 import copy
 import shlex
+from collections.abc import Iterator
 
 import grpc
 from apache_beam.options.pipeline_options import (
@@ -13,8 +15,34 @@ from apache_beam.runners.portability import local_job_service
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
+from reviewbeam.components.common.coders import register_record_batch_coder
+from reviewbeam.components.common.places import Place
+from reviewbeam.components.common.stores import StorePath
+from reviewbeam.pipelines.console import quiet_workers
 from reviewbeam.pipelines.local_worker import worker_source
 from reviewbeam.pipelines.options import DEFAULT_RUNNER, PROCESSES
+
+_ahead: list[list[str]] = []  # commands of sources of workers that are forked already
+
+
+@contextlib.contextmanager
+def workers_ahead(output: Place) -> Iterator[None]:
+    """Forks the source of workers at once, if they are to write to an object store.
+
+    The client of a store has threads, and what is forked later from a process that
+    has used one can't. So this must be entered before anything is asked of the store.
+    """
+    if not isinstance(output, StorePath):
+        yield
+        return
+    register_record_batch_coder()
+    quiet_workers()
+    with worker_source() as command:
+        _ahead.append(command)
+        try:
+            yield
+        finally:
+            _ahead.remove(command)
 
 
 def with_local_workers(options: PipelineOptions) -> PipelineOptions:
@@ -54,7 +82,8 @@ class LocalRunner(FnApiRunner):
         # Else Beam would put its own command in the place of this one.
         options.view_as(DirectOptions).direct_running_mode = "in_memory"
         worker_handlers.grpc = local_job_service.grpc = _LocalGrpc()
-        with worker_source() as command:
+        ahead = contextlib.nullcontext(_ahead[-1]) if _ahead else worker_source()
+        with ahead as command:
             # Without exec a shell stands between the two.
             self._default_environment = SubprocessSDKEnvironment.from_command_string(
                 "exec " + shlex.join(command)

@@ -3,8 +3,6 @@
 import dataclasses
 import math
 import os
-import shutil
-from pathlib import Path
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -15,7 +13,14 @@ from reviewbeam.components.common.encoder_directory import (
     open_encoder,
 )
 from reviewbeam.components.common.errors import ReviewbeamError, UserError
+from reviewbeam.components.common.host_copies import origin
 from reviewbeam.components.common.language_detector import describe_detector
+from reviewbeam.components.common.places import (
+    Place,
+    make_private,
+    names_in,
+    remove_tree,
+)
 from reviewbeam.components.common.prepare_config import PrepareConfig
 from reviewbeam.components.common.run_record import RunRecord
 from reviewbeam.components.ingestion.files import (
@@ -44,7 +49,7 @@ from reviewbeam.pipelines.options import with_processes
 from reviewbeam.pipelines.prepare_graph import REJECTS, STATISTICS, PrepareGraph
 
 KIND = "dataset"
-SCHEMA_KIND = "schema"  # of an output that holds no examples
+SCHEMA_KIND = "schema"  # of an output without examples
 SCHEMA = "schema.pbtxt"
 REPORT = "report.json"  # what stopped a dataset, beside what it would have held
 _WORK = "_work"  # what workers tell the launcher; gone when the dataset is published
@@ -55,13 +60,22 @@ _COMPRESSION = 5  # bytes of text behind a compressed one, to be on the safe sid
 
 def prepare(
     config: PrepareConfig,
-    output: Path,
+    output: Place,
     options: PipelineOptions,
     *,
     overwrite: bool = False,
     infer_schema: bool = False,
+    lock: bool = True,
 ) -> tuple[dict[str, Any], bool]:
     """Makes a dataset, or with `infer_schema` only its schema and statistics.
+
+    Args:
+      config: of the job.
+      output: the dataset's place.
+      options: Beam's.
+      overwrite: replace an output made from something else.
+      infer_schema: write no examples.
+      lock: keep other runs out of an output in a store that can do so.
 
     Returns:
       Its manifest, and whether it was made now rather than found.
@@ -87,6 +101,7 @@ def prepare(
         "prepare",
         run=run,
         overwrite=overwrite,
+        lock=lock,
         evidence=(REJECTS, STATISTICS, SCHEMA, REPORT),
     ) as staging:
         (staging / REJECTS).mkdir(mode=0o700)
@@ -104,36 +119,36 @@ def prepare(
         if _size(files) > _SMALL_BYTES:
             options = with_processes(options)
         facts = DatasetFacts(config, files, _run(graph, files, options, run))
-        described, published = _settle(graph, facts, encoder, baseline)
-        manifest = artifacts.write_manifest(
-            staging, kind, identity, files=published, **described
-        )
-        publishing.add_to_run_record(
-            staging,
+        described, hashes = _settle(graph, facts, encoder, baseline)
+        run.note(
             runner=options.get_all_options()["runner"],
             input=[file.path for file in files],
-            encoder=str(encoder.path),
+            encoder=origin(encoder.path),
             config=config.model_dump(mode="json"),
+        )
+        run.check()
+        manifest = artifacts.write_manifest(
+            staging, kind, identity, files=hashes, hashes=hashes, **described
         )
     return manifest, True
 
 
 def _settle(
     graph: PrepareGraph, facts: DatasetFacts, encoder: EncoderDirectory, baseline: Any
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Completes the staged files and passes the gate.
 
     Returns:
-      The facts for the manifest, and the names of the files that it describes.
+      The facts for the manifest, and the names of the files that it describes, each
+      with its SHA-256 if whoever wrote it has told that.
 
     Raises:
       UserError: no row became an example, or a class has none.
       DataGateError: the config doesn't allow what was found.
     """
     config, staging = graph.config, graph.staging
-    rejects = sorted((staging / REJECTS).iterdir())
-    for path in rejects:
-        path.chmod(0o600)
+    rejects = names_in(staging / REJECTS)
+    make_private(staging / REJECTS, rejects)
     if not facts.written:  # without examples there are no statistics
         pass_gate(config, facts.describe([]), [], staging / REPORT)
         refuse_all(facts, config)
@@ -146,7 +161,7 @@ def _settle(
     for part in (schema.feature, schema.string_domain):
         part.sort(key=lambda item: item.name)  # TFDV's order is the workers'
     stats.write_schema(schema, staging / SCHEMA)
-    shutil.rmtree(graph.work)
+    remove_tree(graph.work)
     described = facts.describe(shards) | {
         "text": config.text.model_dump(mode="json"),
         "split": config.split.model_dump(mode="json"),
@@ -162,9 +177,9 @@ def _settle(
     else:  # zeros would say that the splits are empty
         described |= {"splits": {}, "augmented": None}
     pass_gate(config, described, anomalies, staging / REPORT)
-    published = [*(shard.name for shard in shards), SCHEMA]
-    published += [f"{REJECTS}/{path.name}" for path in rejects]
-    return described, published
+    hashes = {shard.name: shard.sha256 for shard in shards}
+    others = [SCHEMA, *(f"{REJECTS}/{name}" for name in rejects)]
+    return described, hashes | dict.fromkeys(others, "")
 
 
 def review_rules(config: PrepareConfig) -> ReviewRules:

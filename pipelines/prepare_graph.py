@@ -1,23 +1,23 @@
 """The Beam pipeline of `prepare`."""
 
 import dataclasses
-import os
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from reviewbeam.components.common import artifacts
 from reviewbeam.components.common.coders import register_record_batch_coder
+from reviewbeam.components.common.filesystems import write_atomically
+from reviewbeam.components.common.places import Place
 from reviewbeam.components.common.prepare_config import PrepareConfig
 from reviewbeam.components.common.serving_statistics import merge
 from reviewbeam.components.examples.describe import describe
 from reviewbeam.components.examples.histograms import histograms_by_split
 from reviewbeam.components.examples.make import MakeExamples
+from reviewbeam.components.examples.shards import framed
 from reviewbeam.components.examples.write import WriteShards
 from reviewbeam.components.ingestion.files import FileSlice
 from reviewbeam.components.ingestion.read import ReadReviews, line_offsets
@@ -65,8 +65,8 @@ class PrepareGraph:
     vocabulary: str
     slices: list[FileSlice]
     partitions: int
-    staging: Path
-    work: Path
+    staging: Place
+    work: Place
     with_shards: bool
 
     def run(self, options: PipelineOptions) -> dict[str, Any]:
@@ -96,7 +96,7 @@ class PrepareGraph:
             | "FlattenRejects" >> beam.Flatten()
             | "WriteRejects"
             >> WriteRejects(
-                os.fspath(self.staging / REJECTS),
+                str(self.staging / REJECTS),
                 sorted({piece.file.name for piece in self.slices}),
                 beam.pvalue.AsSingleton(
                     summaries | "AddUpLines" >> beam.Map(line_offsets)
@@ -141,7 +141,7 @@ class PrepareGraph:
                 )
                 to_write = (tokenized, augmented) | "AddAugmented" >> beam.Flatten()
             shards = to_write | "WriteShards" >> WriteShards(
-                config, os.fspath(self.staging), self.partitions
+                config, str(self.staging), self.partitions
             )
             self._tell_list("shards", shards)
         return tokenized | "Describe" >> beam.MapTuple(
@@ -163,7 +163,7 @@ class PrepareGraph:
 
 
 def _write_statistics(
-    statistics: statistics_pb2.DatasetFeatureStatisticsList, path: Path
+    statistics: statistics_pb2.DatasetFeatureStatisticsList, path: Place
 ) -> None:
-    with tf.io.TFRecordWriter(os.fspath(path)) as writer:
-        writer.write(statistics.SerializeToString(deterministic=True))
+    data = framed(statistics.SerializeToString(deterministic=True))
+    write_atomically(str(path), data)

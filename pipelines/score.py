@@ -3,7 +3,6 @@
 import dataclasses
 import datetime
 import os
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,14 +12,13 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from reviewbeam.components.common.coders import register_record_batch_coder
-from reviewbeam.components.common.errors import DataGateError, UserError
-from reviewbeam.components.common.model_directory import (
-    ModelDirectory,
-    open_model,
-)
+from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.host_copies import origin
+from reviewbeam.components.common.model_directory import ModelDirectory, open_model
+from reviewbeam.components.common.places import Place
 from reviewbeam.components.common.run_record import RunRecord
 from reviewbeam.components.common.score_config import ScoreConfig
-from reviewbeam.components.common.serving_drift import ServingDrift, drift_lines
+from reviewbeam.components.common.serving_drift import ServingDrift
 from reviewbeam.components.inference.devices import visible_gpus
 from reviewbeam.components.inference.resolve import ResolvedInference
 from reviewbeam.components.inference.safe_saved_model import check_saved_model
@@ -37,8 +35,13 @@ from reviewbeam.pipelines.score_files import (
     find_score_files,
 )
 from reviewbeam.pipelines.score_graph import ChunkWork, ScoreUnits
-from reviewbeam.pipelines.score_outcome import ModelFailedError, Outcome
-from reviewbeam.pipelines.score_progress import PROGRESS, Progress, following
+from reviewbeam.pipelines.score_outcome import ModelFailedError, Outcome, check_drift
+from reviewbeam.pipelines.score_progress import (
+    Progress,
+    empty_worker_folders,
+    following,
+    worker_folders,
+)
 from reviewbeam.pipelines.score_settings import (
     check_format,
     classifier,
@@ -51,6 +54,7 @@ from reviewbeam.pipelines.score_window import (
     closing_at,
     closing_on_signals,
     next_deadline,
+    window_of,
 )
 from reviewbeam.pipelines.scores_folder import ScoresVersion
 from reviewbeam.pipelines.scores_manifest import (
@@ -58,8 +62,7 @@ from reviewbeam.pipelines.scores_manifest import (
     PublishedChunk,
     locked_scores,
 )
-
-_DEVICES = "devices"  # folder below the staging folder
+from reviewbeam.pipelines.store_window import StoreWindow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,12 +84,13 @@ class ScoreReport:
 def score(
     config: ScoreConfig,
     model: Path,
-    output: Path,
+    output: Place,
     options: PipelineOptions,
     *,
     limit: int | None = None,
     verify: bool = False,
     accept_drift: bool = False,
+    lock: bool = True,
     show: Callable[[Progress], None] | None = None,
 ) -> ScoreReport:
     """Scores the files that the output does not hold yet.
@@ -99,6 +103,7 @@ def score(
       limit: rows after which no chunk is begun.
       verify: hash all files again, rather than those whose size or time has changed.
       accept_drift: publish what drift has held back.
+      lock: keep other runs out of an output in a store that can do so.
       show: is told every two seconds how far the run is.
 
     Raises:
@@ -106,16 +111,14 @@ def score(
       DataGateError: too many rejects, or a fatal drift; the work stays staged.
       BusyError: another run writes the same output.
     """
-    deadline = None
-    if config.deadline is not None:
-        now = datetime.datetime.now().astimezone()
-        deadline = next_deadline(config.deadline, now)
+    now = datetime.datetime.now().astimezone()
+    deadline = config.deadline and next_deadline(config.deadline, now)
     output = output.absolute()
     options = with_processes(options, len(visible_gpus()))  # one for each
     directory = open_model(os.path.abspath(model))
     rules = review_rules(config, directory.metadata)
-    with locked_scores(output) as run:
-        manifest = Manifest.read(output)
+    with locked_scores(output, lock=lock) as run:
+        manifest = Manifest.read(output, run.check)
         check_format(config, manifest)
         found = find_score_files(config, manifest, verify=verify)
         resolved = resolve_for_output(config, directory, manifest, output, options)
@@ -139,7 +142,7 @@ def score(
         )
         report = job.run(limit, accept_drift)
         run.finish(
-            model=os.fspath(model.absolute()),
+            model=origin(model),
             runner=options.get_all_options()["runner"],
             config=config.model_dump(mode="json"),
             inference=report.inference,
@@ -176,14 +179,14 @@ class _Job:
             check_saved_model(self.model.saved_model, len(labels))
             salvages = self.config.on_damaged_file == "salvage"
             units, unplanned = version.plan(new, self.config.slice_bytes, salvages)
-        window = Window(os.fspath(version.staging))
+        window = window_of(version.staging)
         stopped = bool(units) and self._work_off(units, new, window, limit)
         outcome = Outcome.read(version.work, units)
         broken = self._broken(outcome, unplanned, new)
         held = stopped and self.config.partial == "hold"
         drift = outcome.drift(self.model.metadata, self.config.drift)
         if not accept_drift and not held:
-            _check_drift(drift)
+            check_drift(drift)
         entries = {} if held else self._publish(outcome, set(broken), drift)
         version.note_times(file for file in found.files if version.has(file))
         version.finish(staged=stopped)
@@ -204,7 +207,7 @@ class _Job:
         self,
         units: list[Unit],
         new: list[CorpusFile],
-        window: Window,
+        window: Window | StoreWindow,
         limit: int | None,
     ) -> bool:
         """Has Beam finish the units; returns whether some are left."""
@@ -219,13 +222,11 @@ class _Job:
             window,
             processes(self.options),
         )
-        is_read = work.finished.is_read
-        left = [unit for unit in units if not is_read(unit.name)]
+        unread = work.finished.unread(unit.name for unit in units)
+        left = [unit for unit in units if unit.name in unread]
         if not left:
             return False
-        for name in (PROGRESS, _DEVICES):
-            shutil.rmtree(self.version.staging / name, ignore_errors=True)
-            (self.version.staging / name).mkdir()
+        empty_worker_folders(self.version.staging)
         window.open(limit)
         with (
             closing_on_signals(window),
@@ -238,20 +239,16 @@ class _Job:
                     self._run_pipeline(wave, work)
             self.beam_seconds = time.monotonic() - started
         # What isn't read to its end though nobody stopped it has changed meanwhile.
-        return window.is_closed() and any(not is_read(unit.name) for unit in left)
+        return window.is_closed() and bool(work.finished.unread(unread))
 
     def _run_pipeline(self, units: list[Unit], work: ChunkWork) -> None:
         register_record_batch_coder()
         quiet_workers()
-        staging = self.version.staging
         handler = classifier(
             self.config,
             self.model,
             self.resolved,
-            progress_folder=os.fspath(staging / PROGRESS),
-            devices_folder=(
-                os.fspath(staging / _DEVICES) if work.workers > 1 else None
-            ),
+            **worker_folders(self.version.staging, work.workers),
         )
         with (
             launching(self.options, "score", self.run_record.note) as ready,
@@ -299,14 +296,3 @@ class _Job:
         found = [dataclasses.asdict(distance) for distance in drift]
         self.version.publish(entries, chunks, broken, drift=found)
         return entries
-
-
-def _check_drift(drift: list[ServingDrift]) -> None:
-    fatal = [distance for distance in drift if distance.fatal]
-    if fatal:
-        raise DataGateError(
-            "The reviews are not like those that the model was trained on; nothing was "
-            "published and the finished work stays staged:\n"
-            + "\n".join(f"  - {line}" for line in drift_lines(fatal))
-            + "\nLook at them. --accept-drift publishes the scores as they are."
-        )

@@ -1,12 +1,12 @@
 """The engine of an output of `score`: chosen once, and kept in its manifest."""
 
 import dataclasses
-from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from reviewbeam.components.common.artifacts import fingerprint
 from reviewbeam.components.common.model_directory import ModelDirectory
+from reviewbeam.components.common.places import Place
 from reviewbeam.components.common.score_config import ScoreConfig
 from reviewbeam.components.inference import quantized
 from reviewbeam.components.inference.engines import OPENVINO_INT8
@@ -22,7 +22,7 @@ def resolve_for_output(
     config: ScoreConfig,
     model: ModelDirectory,
     manifest: Manifest,
-    output: Path | None,
+    output: Place | None,
     options: PipelineOptions,
 ) -> ResolvedInference:
     """Chooses engine, budget and threads, or takes what the output was begun with.

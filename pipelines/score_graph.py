@@ -1,10 +1,8 @@
 """The Beam graph of `score`: units of files -> finished chunks in a staging folder."""
 
 import dataclasses
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -24,7 +22,9 @@ from reviewbeam.components.common.columns import (
     to_bytes,
     with_columns,
 )
+from reviewbeam.components.common.host_copies import on_every_host
 from reviewbeam.components.common.model_directory import ModelMetadata
+from reviewbeam.components.common.places import Place, place
 from reviewbeam.components.common.score_config import ScoreConfig
 from reviewbeam.components.common.serving_statistics import (
     Statistics,
@@ -39,11 +39,9 @@ from reviewbeam.components.inference.parts import (
     Work,
     chunk_name,
     counted,
-    part_name,
-    read_unit,
     record_path,
-    rejects_name,
     segments_of,
+    unit_of_bytes,
     unit_record,
     write_record,
 )
@@ -53,6 +51,7 @@ from reviewbeam.components.tokenization.tokenizer import Tokenizer
 from reviewbeam.components.validation.rules import ReviewRules
 from reviewbeam.components.validation.validate import place_rejects
 from reviewbeam.pipelines.score_window import Window
+from reviewbeam.pipelines.store_window import StoreWindow
 
 _OF_THE_TOKENIZER = ("tokens", "unknown_tokens", "truncated")
 SPOOL = "spool"  # folder below the staging folder
@@ -69,13 +68,13 @@ class ChunkWork:
     hashes: dict[str, str]  # name of a file -> SHA-256 of its content
     finished: Work  # in this run or one before
     conditions: str  # of `Work`: part of the chunks' names
-    window: Window
+    window: Window | StoreWindow
     workers: int  # processes
 
     @property
-    def staging(self) -> Path:
+    def staging(self) -> Place:
         """Folder of what is finished by this run."""
-        return Path(self.finished.staging)
+        return place(self.finished.staging)
 
     def name(self, unit: str, segments: tuple[Segment, ...]) -> str:
         """Names a chunk."""
@@ -142,11 +141,11 @@ class _SpoolFile(beam.DoFn):
         folder = work.staging / SPOOL / unit.name
         told = record_path(work.staging, "unit", unit.name)
         if told.exists():  # of a finished chunk the rows are gone
-            names = read_unit(told).chunks
+            names = unit_of_bytes(told.read_bytes()).chunks
             is_finished = work.finished.is_finished
             left = [i for i, name in enumerate(names) if not is_finished(name)]
             chunks = [SpooledChunk.of(folder, unit, index) for index in left]
-            if all(os.path.exists(chunk.path) for chunk in chunks):
+            if all(chunk.exists() for chunk in chunks):
                 return chunks
         spooled = spool(
             unit,
@@ -171,9 +170,10 @@ class _PrepareChunk(beam.DoFn):
 
     def __init__(self, work: ChunkWork):
         self._work = work
+        self._vocabulary = on_every_host(work.vocabulary)
 
     def setup(self):
-        self._tokenizer = Tokenizer(self._work.vocabulary, self._work.model.text)
+        self._tokenizer = Tokenizer(self._vocabulary.here(), self._work.model.text)
 
     def process(
         self, piece: Unit | SpooledChunk
@@ -244,7 +244,7 @@ def _write(element: tuple[PreparedChunk, Inferred], work: ChunkWork) -> None:
         )
     if rejects.num_rows:
         placed = place_rejects([rejects], {(s.file, s.slice): 0 for s in segments})
-        path = staging / rejects_name(chunk.name)
+        path = work.finished.new_rejects(chunk.name)
         write_bytes(path, parquet_bytes(placed), mode=0o600, sync=True)
     if scored.num_rows:
         data, sizes = encode_scores(
@@ -257,8 +257,7 @@ def _write(element: tuple[PreparedChunk, Inferred], work: ChunkWork) -> None:
             dataclasses.replace(segment, bytes=size)
             for segment, size in zip(segments, sizes, strict=True)
         )
-        name = part_name(chunk.name, work.config.output_format)
-        write_bytes(staging / name, data, sync=True)
+        write_bytes(work.finished.new_part(chunk.name), data, sync=True)
     counts = {
         "read_bytes": chunk.read_bytes,
         "calls": inferred.calls,

@@ -3,7 +3,6 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 from reviewbeam.components.common.errors import (
@@ -12,8 +11,13 @@ from reviewbeam.components.common.errors import (
     UserError,
 )
 from reviewbeam.components.common.model_directory import ModelMetadata
+from reviewbeam.components.common.places import place
 from reviewbeam.components.common.score_config import ScoreConfig
-from reviewbeam.components.common.serving_drift import ServingDrift, compare
+from reviewbeam.components.common.serving_drift import (
+    ServingDrift,
+    compare,
+    drift_lines,
+)
 from reviewbeam.components.common.serving_drift_config import ServingDriftRules
 from reviewbeam.components.common.serving_statistics import merge
 from reviewbeam.components.inference.faults import FAULTS
@@ -47,7 +51,7 @@ class Outcome:
     @classmethod
     def read(cls, work: Work, units: list[Unit]) -> "Outcome":
         """Reads what workers told of these units."""
-        staging = Path(work.staging)
+        staging, work = place(work.staging), work.as_listed()
         names = {unit.name for unit in units}
         chunks = [
             chunk
@@ -178,3 +182,19 @@ class Outcome:
     def inference(self) -> dict[str, int]:
         """Adds up what was counted while the model ran."""
         return dict(sum((Counter(chunk.inference) for chunk in self.chunks), Counter()))
+
+
+def check_drift(drift: list[ServingDrift]) -> None:
+    """Stops on reviews that are too far from those of the training.
+
+    Raises:
+      DataGateError: lists the distances.
+    """
+    fatal = [distance for distance in drift if distance.fatal]
+    if fatal:
+        raise DataGateError(
+            "The reviews are not like those that the model was trained on; nothing was "
+            "published and the finished work stays staged:\n"
+            + "\n".join(f"  - {line}" for line in drift_lines(fatal))
+            + "\nLook at them. --accept-drift publishes the scores as they are."
+        )

@@ -15,6 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from reviewbeam.components.common.columns import with_columns
 from reviewbeam.components.common.filesystems import open_binary
 from reviewbeam.components.common.model_directory import ModelDirectory, open_model
+from reviewbeam.components.common.places import Place
 from reviewbeam.components.common.score_config import ScoreConfig
 from reviewbeam.components.inference.parts import read_chunks
 from reviewbeam.components.inference.resolve import ResolvedInference
@@ -54,7 +55,7 @@ class Preview:
 
 
 def preview(
-    config: ScoreConfig, model: Path, output: Path, options: PipelineOptions
+    config: ScoreConfig, model: Path, output: Place, options: PipelineOptions
 ) -> Preview:
     """Looks at the files and times the model on a few rows; writes nothing.
 

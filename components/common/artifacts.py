@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.places import Place, for_each, place
+from reviewbeam.components.common.stores import StorePath
 
 FORMAT = 3  # of every manifest
 MANIFEST = "manifest.json"
@@ -35,8 +37,19 @@ def file_sha256(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def describe_files(directory: Path, names: Iterable[str]) -> dict[str, Any]:
-    """Returns `{name: {"sha256", "bytes"}}` of files in an artifact."""
+def describe_files(
+    directory: Place, names: Iterable[str], hashes: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Returns `{name: {"sha256", "bytes"}}` of files in an artifact.
+
+    Args:
+      directory: the artifact.
+      names: of its files.
+      hashes: of those that were hashed when they were put into a store, so that they
+        needn't be fetched from there.
+    """
+    if isinstance(directory, StorePath):
+        return _describe_objects(directory, sorted(names), hashes or {})
     return {
         name: {
             "sha256": file_sha256(directory / name),
@@ -44,6 +57,19 @@ def describe_files(directory: Path, names: Iterable[str]) -> dict[str, Any]:
         }
         for name in sorted(names)
     }
+
+
+def _describe_objects(
+    directory: StorePath, names: list[str], hashes: Mapping[str, str]
+) -> dict[str, Any]:
+    sizes = {path: size for path, size, _ in directory.below()}
+
+    def describe(name: str) -> dict[str, Any]:
+        path = directory / name
+        sha256 = hashes.get(name) or hashlib.sha256(path.read_bytes()).hexdigest()
+        return {"sha256": sha256, "bytes": sizes[path]}
+
+    return dict(zip(names, for_each(directory, describe, names), strict=True))
 
 
 def files_below(directory: Path) -> list[str]:
@@ -55,50 +81,57 @@ def files_below(directory: Path) -> list[str]:
     )
 
 
-def check_files(directory: Path, described: Mapping[str, Any], what: str) -> None:
+def check_files(
+    directory: Path, described: Mapping[str, Any], what: str, shown: str | None = None
+) -> None:
     """Compares files with what the manifest says of them.
+
+    Args:
+      directory: that holds them.
+      described: the manifest's `files`.
+      what: it is, for messages.
+      shown: its name in messages; None: its path.
 
     Raises:
       UserError: a file is missing, has another content, or lies outside; or the
         manifest doesn't describe files as ours do.
     """
+    shown = shown or str(directory)
     if not isinstance(described, Mapping) or not all(
         isinstance(expected, Mapping) and {"bytes", "sha256"} <= expected.keys()
         for expected in described.values()
     ):
-        raise UserError(
-            f"{directory / MANIFEST} is not a manifest that reviewbeam wrote."
-        )
+        raise UserError(f"{shown}/{MANIFEST} is not a manifest that reviewbeam wrote.")
     for name, expected in described.items():
         path = directory / name
         if "\0" in name or not path.resolve().is_relative_to(directory.resolve()):
-            raise UserError(
-                f"{directory} is no sound {what}: {name!r} leads out of it."
-            )
+            raise UserError(f"{shown} is no sound {what}: {name!r} leads out of it.")
         if not path.is_file():
-            raise UserError(f"{directory} is no sound {what}: {name!r} is missing.")
+            raise UserError(f"{shown} is no sound {what}: {name!r} is missing.")
         if (
             path.stat().st_size != expected["bytes"]
             or file_sha256(path) != expected["sha256"]
         ):
             raise UserError(
-                f"{directory} is no sound {what}: {name!r} is not the file that its "
+                f"{shown} is no sound {what}: {name!r} is not the file that its "
                 "manifest describes. Copy the artifact again, or make it again."
             )
 
 
 def write_bytes(
-    path: Path, data: bytes, mode: int = 0o666, *, sync: bool = False
+    path: Place, data: bytes, mode: int = 0o666, *, sync: bool = False
 ) -> None:
-    """Writes a file by rename, so that a reader sees it whole or not.
+    """Writes a file by rename, or puts an object: a reader sees it whole or not.
 
     Args:
       path: of the file.
       data: its content.
-      mode: its permissions, less the process's umask.
+      mode: its permissions, less the process's umask; a store has its own.
       sync: wait until it is on the disk, so that what is written after it and tells of
-        it can't outlive it.
+        it can't outlive it; in a store it always is.
     """
+    if isinstance(path, StorePath):
+        return path.write_bytes(data)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
     with open(
@@ -111,17 +144,17 @@ def write_bytes(
     os.replace(temporary, path)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Place, text: str) -> None:
     """Writes a text file as UTF-8, by rename."""
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_json(path: Path, data: Any) -> None:
+def write_json(path: Place, data: Any) -> None:
     """Writes data as canonical JSON, by rename."""
     write_text(path, canonical_json(data))
 
 
-def write_items(items: Iterable[Any], path: Path) -> None:
+def write_items(items: Iterable[Any], path: Place) -> None:
     """Writes dataclasses or plain values as a JSON list: what workers tell a launcher.
 
     The path comes last, so that `beam.Map` takes it.
@@ -132,12 +165,12 @@ def write_items(items: Iterable[Any], path: Path) -> None:
     )
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Place) -> Any:
     """Reads a JSON file of ours."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def read_manifest(directory: str | os.PathLike, kind: str) -> dict[str, Any]:
+def read_manifest(directory: str | os.PathLike | Place, kind: str) -> dict[str, Any]:
     """Reads and checks the manifest of an artifact.
 
     Args:
@@ -148,11 +181,10 @@ def read_manifest(directory: str | os.PathLike, kind: str) -> dict[str, Any]:
       UserError: it isn't there, isn't ours, or has another kind.
       OtherFormatError: it has another format.
     """
-    path = Path(directory) / MANIFEST
+    folder = place(directory)
+    path = folder / MANIFEST
     if not path.is_file():
-        found = (
-            "it has no manifest.json" if Path(directory).is_dir() else "no such folder"
-        )
+        found = "it has no manifest.json" if folder.is_dir() else "no such folder"
         raise UserError(
             f"{str(directory)!r} is not a finished {kind}: {found}. Give the --output "
             f"of the command that makes a {kind}."
@@ -175,7 +207,13 @@ def read_manifest(directory: str | os.PathLike, kind: str) -> dict[str, Any]:
 
 
 def write_manifest(
-    directory: Path, kind: str, identity: str, *, files: Iterable[str], **facts: Any
+    directory: Place,
+    kind: str,
+    identity: str,
+    *,
+    files: Iterable[str],
+    hashes: Mapping[str, str] | None = None,
+    **facts: Any,
 ) -> dict[str, Any]:
     """Writes and returns the manifest of an artifact.
 
@@ -185,9 +223,11 @@ def write_manifest(
       identity: fingerprint of all that it was made from, for `is_done`.
       files: names of the files that are described by size and hash, the run record
         excepted, which differs between equal runs.
+      hashes: as in `describe_files`.
       **facts: whatever else the manifest says.
     """
-    described = describe_files(directory, [f for f in files if f != RUN_FILE])
+    names = [name for name in files if name != RUN_FILE]
+    described = describe_files(directory, names, hashes)
     manifest = facts | {
         "format": FORMAT,
         "kind": kind,

@@ -8,7 +8,6 @@ manifest.json               only where `reviewbeam encoder` made the directory
 
 import dataclasses
 import json
-import os
 import re
 import shlex
 from pathlib import Path
@@ -21,13 +20,13 @@ from reviewbeam.components.common.artifacts import (
     read_manifest,
 )
 from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.host_copies import cache_root, host_copy
 
 CONFIG = "config.json"
 VOCABULARY = "sentencepiece.bpe.model"
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 HUB_SCHEME = "hf://"
-CACHE_VARIABLE = "REVIEWBEAM_CACHE"
 
 # KerasHub's XLM-R has these built in.
 _FIXED_SETTINGS = {
@@ -67,18 +66,19 @@ class EncoderDirectory:
 
 
 def open_encoder(path: str) -> EncoderDirectory:
-    """Opens an encoder directory; never reads the network.
+    """Opens an encoder directory; reads no network but an object store that is named.
 
     A directory of ours is held against its manifest by the files' sizes and the
     vocabulary's hash; one without a manifest is hashed in full.
 
     Args:
-      path: a directory, or `hf://OWNER/NAME` for one brought before.
+      path: a directory, `hf://OWNER/NAME` for one brought before, or the URL of one
+        in an object store.
 
     Raises:
       UserError: there is no encoder, or a file is missing, changed or unusable.
     """
-    directory = hub_cache(path) if path.startswith(HUB_SCHEME) else Path(path)
+    directory = hub_cache(path) if path.startswith(HUB_SCHEME) else host_copy(path)
     if not directory.is_dir():
         raise UserError(_how_to_bring(path, directory))
     if not (directory / MANIFEST).is_file():
@@ -104,9 +104,8 @@ def hub_cache(source: str) -> Path:
       UserError: the source is not of that form.
     """
     handle, revision = split_hub_source(source)
-    root = os.environ.get(CACHE_VARIABLE) or "~/.cache/reviewbeam"
     name = handle.replace("/", "--") + (f"@{revision}" if revision else "")
-    return Path(root).expanduser() / "encoders" / name
+    return cache_root() / "encoders" / name
 
 
 def split_hub_source(source: str) -> tuple[str, str | None]:

@@ -1,9 +1,37 @@
-"""Files of any Beam file system, local or remote."""
+"""Files that workers read and write, local or remote."""
 
 import hashlib
+import importlib
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+
+from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.places import in_store, place
+
+# scheme -> what Beam reads it with, and what brings that
+_LIBRARIES = {
+    "s3": ("boto3", "reviewbeam[stores]"),
+    "gs": ("google.cloud.storage", "apache-beam[gcp]"),
+}
+
+
+def check_library(path: str) -> None:
+    """Refuses a path that Beam lacks the library for.
+
+    Raises:
+      UserError: says what to install.
+    """
+    scheme, separator, _ = path.partition("://")
+    if separator and scheme in _LIBRARIES:
+        library, extra = _LIBRARIES[scheme]
+        try:
+            importlib.import_module(library)
+        except ImportError:
+            raise UserError(
+                f"{path!r} needs {library}, which is not installed: pip install "
+                f"'{extra}'."
+            ) from None
 
 
 def open_binary(path: str):
@@ -12,16 +40,12 @@ def open_binary(path: str):
 
 
 def write_atomically(path: str, data: bytes) -> None:
-    """Writes a file of any Beam file system so that a retry finds it whole or not."""
+    """Writes a file, or an object of a store: a retry finds it whole or not."""
+    if in_store(path):
+        return place(path).write_bytes(data)
     temporary = f"{path}.{hashlib.sha256(data).hexdigest()[:8]}.tmp"
-    with _create(temporary) as sink:
+    # Beam would make the folder too: that of a job which has ended, and whose last
+    # worker is late.
+    with open(temporary, "wb") as sink:
         sink.write(data)
     FileSystems.rename([temporary], [path])
-
-
-def _create(path: str):
-    if FileSystems.get_scheme(path) is None:
-        # Beam would make the folder too: that of a job which has ended, and whose
-        # last worker is late.
-        return open(path, "wb")
-    return FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)

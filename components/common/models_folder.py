@@ -18,12 +18,13 @@ from reviewbeam.components.common.artifacts import MANIFEST, read_json, write_js
 from reviewbeam.components.common.blessed import BLESSED, read_blessing
 from reviewbeam.components.common.config import Config, check_config
 from reviewbeam.components.common.errors import ModelGateError, UserError
+from reviewbeam.components.common.folder_locks import folder_lock, make_folder
 from reviewbeam.components.common.model_directory import (
     MODEL_NAME,
     model_name,
     open_model,
 )
-from reviewbeam.components.common.publishing import folder_lock, make_folder
+from reviewbeam.components.common.places import Place
 
 SERVING = "SERVING"
 _IN_THE_MAKING = shutil.ignore_patterns("*.staged", ".*")
@@ -46,7 +47,7 @@ class Serving(Config):
         return self
 
 
-def is_models_folder(path: Path) -> bool:
+def is_models_folder(path: Place) -> bool:
     """Tells a models folder from a model's, or from none."""
     if (path / MANIFEST).is_file() or not path.is_dir():
         return False
@@ -55,7 +56,7 @@ def is_models_folder(path: Path) -> bool:
     )
 
 
-def pinned(path: Path) -> Path:
+def pinned(path: Place) -> Place:
     """Returns the model in service of a models folder, or the model that was given.
 
     Raises:
@@ -79,7 +80,7 @@ def pinned(path: Path) -> Path:
     return model
 
 
-def read_serving(models: Path) -> Serving | None:
+def read_serving(models: Place) -> Serving | None:
     """Returns what is in service; None: nothing yet.
 
     Raises:

@@ -2,12 +2,12 @@
 
 An artifact is built in `OUTPUT.staged/` beside its place and renamed into it,
 so that OUTPUT never exists by half. The staging folder is also the lock: its
-`flock` is freed by the kernel when its holder dies.
+`flock` is freed by the kernel when its holder dies. In an object store that is done
+as `store_publishing` and `store_lock` say.
 """
 
 import contextlib
 import errno
-import fcntl
 import os
 import shutil
 import time
@@ -24,28 +24,33 @@ from reviewbeam.components.common.artifacts import (
     write_json,
 )
 from reviewbeam.components.common.errors import BusyError, DataGateError, UserError
+from reviewbeam.components.common.folder_locks import folder_lock, make_folder
+from reviewbeam.components.common.places import Place
 from reviewbeam.components.common.run_record import RunRecord
-
-SUCCESS = "_SUCCESS"
-FAILED = ".failed"  # behind an output's name
-_PATIENCE = 50  # tenths of a second
-_NOT_WRITABLE = (
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.EEXIST,  # a file where a folder is needed
+from reviewbeam.components.common.store_publishing import (
+    FAILED,
+    SUCCESS,
+    is_free,
+    store_output,
 )
+from reviewbeam.components.common.stores import StorePath
+
+_PATIENCE = 50  # tenths of a second
 
 
-def is_done(output: Path, kind: str, expected: str, *, overwrite: bool = False) -> bool:
+def is_done(
+    output: Place, kind: str, expected: str, *, overwrite: bool = False
+) -> bool:
     """Tells whether an output stands complete with the expected fingerprint.
 
     Raises:
       UserError: something else is there and `overwrite` is not set, or it is
         nothing that reviewbeam made.
     """
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+    if isinstance(output, StorePath):
+        if is_free(output):
+            return False
+    elif not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return False
     if not (output / MANIFEST).is_file():
         raise UserError(
@@ -59,8 +64,8 @@ def is_done(output: Path, kind: str, expected: str, *, overwrite: bool = False) 
             raise
         found = None
     if found == expected:
-        # Of a run that was killed at its very end.
-        shutil.rmtree(_replaced(output.absolute()), ignore_errors=True)
+        if isinstance(output, Path):  # of a run that was killed at its very end
+            shutil.rmtree(_replaced(output.absolute()), ignore_errors=True)
         return True
     if overwrite:
         return False
@@ -72,13 +77,14 @@ def is_done(output: Path, kind: str, expected: str, *, overwrite: bool = False) 
 
 @contextlib.contextmanager
 def staged_output(
-    output: Path,
+    output: Place,
     job: str,
     *,
     overwrite: bool = False,
     evidence: Collection[str] = (),
     run: RunRecord | None = None,
-) -> Iterator[Path]:
+    lock: bool = True,
+) -> Iterator[Place]:
     """Yields an empty staging folder that becomes `output` when the block ends.
 
     A block that fails leaves nothing behind, but for one that a data gate stopped:
@@ -93,12 +99,20 @@ def staged_output(
       evidence: names in the staging folder that are kept when a data gate said no.
       run: the run's record, for a job that notes facts while it goes on or asks for
         those of the run before; None: one by the job's name.
+      lock: keep other runs out; on a file system that is always so.
 
     Raises:
       BusyError: another run builds the same output, or just has.
       UserError: the staging folder or `OUTPUT.failed` is someone else's, or they
         can't be written.
     """
+    run = run or RunRecord(job)
+    if isinstance(output, StorePath):
+        with store_output(
+            output, run, overwrite=overwrite, evidence=evidence, lock=lock
+        ) as staging:
+            yield staging
+        return
     output = output.absolute()
     staging = output.with_name(output.name + ".staged")
     replaced = _replaced(output)
@@ -120,7 +134,6 @@ def staged_output(
             raise BusyError(
                 f"Another run has just written {str(output)!r}. Run this one again."
             )
-        run = run or RunRecord(job)
         run.begin(staging)
         try:
             _clear(staging, keep={RUN_FILE})
@@ -144,55 +157,10 @@ def staged_output(
         _remove_evidence(failed, evidence)
 
 
-def add_to_run_record(directory: Path, **facts: Any) -> None:
+def add_to_run_record(directory: Place, **facts: Any) -> None:
     """Adds facts (paths, runner, versions, speeds) to an artifact's `run.json`."""
     path = directory / RUN_FILE
     write_json(path, read_json(path) | facts)
-
-
-def make_folder(path: Path, mode: int = 0o777) -> None:
-    """Creates a folder and its parents, or takes the one that is there.
-
-    Raises:
-      UserError: it can't be written.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True, mode=mode)
-        if not os.access(path, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
-    except OSError as error:
-        if error.errno in _NOT_WRITABLE:
-            raise UserError(
-                f"Can't write {os.fspath(error.filename or path)!r}: {error.strerror}. "
-                "Choose an --output in a folder that you may write to."
-            ) from None
-        raise
-
-
-@contextlib.contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
-    """Holds the only lock on a folder.
-
-    Raises:
-      BusyError: another process holds it.
-    """
-    descriptor = None
-    try:
-        try:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            same = os.fstat(descriptor).st_ino == os.stat(folder).st_ino
-        except (BlockingIOError, FileNotFoundError):
-            same = False
-        if not same:
-            raise BusyError(
-                f"Another run is writing {str(folder)!r}. Wait for its end, or choose "
-                "another --output."
-            )
-        yield
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -3,10 +3,10 @@
 import dataclasses
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from reviewbeam.components.common.artifacts import RUN_FILE, read_json, write_json
+from reviewbeam.components.common.places import Place
 
 _BEFORE = "before"
 
@@ -23,6 +23,8 @@ class RunRecord:
         if there was none. What runs noted that were killed is handed on until a run
         finishes.
       recover: is given that, while all is still as that run left it.
+      check: raises BusyError where this run has lost its output to another; to be
+        called before what counts is written.
     """
 
     job: str
@@ -30,8 +32,9 @@ class RunRecord:
     started: float = dataclasses.field(default_factory=time.time)
     before: dict[str, Any] = dataclasses.field(default_factory=dict)
     recover: Callable[[dict[str, Any]], None] | None = None
+    check: Callable[[], None] = lambda: None
 
-    def begin(self, directory: Path) -> None:
+    def begin(self, directory: Place) -> None:
         """Writes a new record, and reads the one that is there."""
         self._path = directory / self.name
         self.before = _told(self._path)
@@ -57,7 +60,7 @@ class RunRecord:
         write_json(self._path, told | facts)
 
 
-def _told(path: Path) -> dict[str, Any]:
+def _told(path: Place) -> dict[str, Any]:
     """Returns what a record says; {}: there is none, or it was cut short."""
     try:
         told = read_json(path)

@@ -37,7 +37,7 @@ def write_shard(path: str, batches: Iterable[list[bytes]]) -> str:
     compressor = zlib.compressobj(_GZIP_LEVEL, wbits=31)
     with ThreadPoolExecutor(1) as pool:
         parts = [
-            pool.submit(compressor.compress, b"".join(map(_framed, records)))
+            pool.submit(compressor.compress, b"".join(map(framed, records)))
             for records in batches
         ]
         parts.append(pool.submit(compressor.flush))
@@ -73,8 +73,8 @@ def read_shard(path: str) -> list[bytes]:
     return records
 
 
-def _framed(record: bytes) -> bytes:
-    """A record as TFRecord has it: length, its checksum, data, its checksum."""
+def framed(record: bytes) -> bytes:
+    """Returns a record as TFRecord has it: length and data, a checksum behind each."""
     return b"".join([_head(len(record)), record, _masked_crc(record)])
 
 

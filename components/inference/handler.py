@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from apache_beam.ml.inference.base import ModelHandler
 
 from reviewbeam.components.common.columns import with_columns
 from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.host_copies import on_every_host
 from reviewbeam.components.common.model_directory import ModelDirectory
 from reviewbeam.components.inference.devices import claim_gpu, visible_gpus
 from reviewbeam.components.inference.engines import TENSORFLOW, Engine, load_engine
@@ -71,7 +73,7 @@ class ClassifierHandler(ModelHandler[pa.RecordBatch, Inferred, LoadedModel]):
             None: every process may use all GPUs.
         """
         super().__init__()
-        self._path = model.path
+        self._path = on_every_host(model.path)
         self._core_fingerprint = model.core_fingerprint
         self._resolved = resolved
         self._classes = classes
@@ -93,7 +95,7 @@ class ClassifierHandler(ModelHandler[pa.RecordBatch, Inferred, LoadedModel]):
                 claim_gpu(self._devices_folder, gpus)
         engine = load_engine(
             self._resolved.engine,
-            self._path,
+            Path(self._path.here()),
             core_fingerprint=self._core_fingerprint,
             classes=self._classes,
             threads=self._resolved.threads,
@@ -168,9 +170,10 @@ class ClassifierHandler(ModelHandler[pa.RecordBatch, Inferred, LoadedModel]):
         values = engine.probabilities(token_ids, mask)
         if values.shape != (len(token_ids), self._classes):
             raise UserError(
-                f"{self._path} gave probabilities of the shape {list(values.shape)} "
-                f"for {len(token_ids)} texts, and the model's metadata names "
-                f"{self._classes} labels. Use a model from where you trust it."
+                f"{self._path.here()} gave probabilities of the shape "
+                f"{list(values.shape)} for {len(token_ids)} texts, and the model's "
+                f"metadata names {self._classes} labels. Use a model from where you "
+                "trust it."
             )
         return values
 

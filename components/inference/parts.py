@@ -6,6 +6,8 @@ A worker writes, in the staging folder of a run:
     rejects-<chunk>.parquet      rejects
     chunk-<chunk>.json           ChunkRecord: the chunk is finished
     unit-<unit>.json             UnitRecord: the unit was read to its end
+
+In a store, which renames nothing, scores and rejects go to their final places at once.
 """
 
 import dataclasses
@@ -13,14 +15,21 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
 import pyarrow as pa
 
 from reviewbeam.components.common.artifacts import write_bytes
+from reviewbeam.components.common.places import (
+    Place,
+    for_each,
+    in_store,
+    names_in,
+    place,
+    read_all,
+)
 
 CHUNKS, UNITS = "chunk-*.json", "unit-*.json"
 
@@ -145,8 +154,8 @@ def counted(
     written = Counter(_places(reviews, places))
     rejected = [Counter() for _ in segments]
     rules = rejects.column("rule").to_pylist()
-    for place, rule in zip(_places(rejects, places), rules, strict=True):
-        rejected[place][rule] += 1
+    for index, rule in zip(_places(rejects, places), rules, strict=True):
+        rejected[index][rule] += 1
     return tuple(
         dataclasses.replace(
             segment,
@@ -163,26 +172,26 @@ def _places(rows: pa.RecordBatch, places: dict[tuple[str, int], int]) -> list[in
     return [places[origin] for origin in zip(*origins, strict=True)]
 
 
-def write_record(directory: Path, record: ChunkRecord | UnitRecord) -> None:
+def write_record(directory: Place, record: ChunkRecord | UnitRecord) -> None:
     """Says that a chunk or unit is finished; to be called last."""
     kind = "chunk" if isinstance(record, ChunkRecord) else "unit"
     data = orjson.dumps(dataclasses.asdict(record))
     write_bytes(record_path(directory, kind, record.name), data)
 
 
-def record_path(directory: Path, kind: str, name: str) -> Path:
+def record_path(directory: Place, kind: str, name: str) -> Place:
     """Where a finished `chunk` or `unit` is told of."""
     return directory / f"{kind}-{name}.json"
 
 
-def read_chunks(directory: Path) -> Iterator[ChunkRecord]:
+def read_chunks(directory: Place) -> Iterator[ChunkRecord]:
     """Reads the records of all finished chunks, in order of names."""
-    return map(read_chunk, sorted(directory.glob(CHUNKS)))
+    return map(chunk_of_bytes, read_all(directory, CHUNKS))
 
 
-def read_chunk(path: Path) -> ChunkRecord:
+def chunk_of_bytes(told: bytes) -> ChunkRecord:
     """Reads the record of a chunk."""
-    data = orjson.loads(path.read_bytes())
+    data = orjson.loads(told)
     segments = tuple(Segment(**segment) for segment in data.pop("segments"))
     return ChunkRecord(segments=segments, **data)
 
@@ -195,19 +204,36 @@ class Work:
     scores: str
     rejects: str
     format: str  # of the parts
+    listed: Mapping[str, frozenset[str]] | None = None  # folder -> names in it
 
-    def find_part(self, chunk: str) -> Path | None:
+    def as_listed(self) -> "Work":
+        """Returns the same, which knows what is there now and asks no more."""
+        folders = {self.staging, self.scores, self.rejects}
+        listed = {folder: frozenset(names_in(place(folder))) for folder in folders}
+        return dataclasses.replace(self, listed=listed)
+
+    def new_part(self, chunk: str) -> Place:
+        """Returns where a worker puts a chunk's part."""
+        folder = self.scores if in_store(self.scores) else self.staging
+        return place(folder) / part_name(chunk, self.format)
+
+    def new_rejects(self, chunk: str) -> Place:
+        """Returns where a worker puts a chunk's rejects."""
+        folder = self.rejects if in_store(self.rejects) else self.staging
+        return place(folder) / rejects_name(chunk)
+
+    def find_part(self, chunk: str) -> Place | None:
         """Returns where a chunk's part is."""
-        return _first(part_name(chunk, self.format), self.staging, self.scores)
+        return self._find(part_name(chunk, self.format), self.staging, self.scores)
 
-    def find_rejects(self, chunk: str) -> Path | None:
+    def find_rejects(self, chunk: str) -> Place | None:
         """Returns where a chunk's rejects are."""
-        return _first(rejects_name(chunk), self.staging, self.rejects)
+        return self._find(rejects_name(chunk), self.staging, self.rejects)
 
     def is_finished(self, chunk: str) -> bool:
         """Tells whether a chunk was finished, and nothing of it was lost since."""
-        path = record_path(Path(self.staging), "chunk", chunk)
-        return path.exists() and self.stands(read_chunk(path))
+        told = self._told("chunk", chunk)
+        return told is not None and self.stands(chunk_of_bytes(told))
 
     def stands(self, record: ChunkRecord) -> bool:
         """Tells whether all files of a finished chunk are there."""
@@ -218,22 +244,38 @@ class Work:
 
     def is_read(self, unit: str) -> bool:
         """Tells whether a unit was read to the end, and all its chunks finished."""
-        told = record_path(Path(self.staging), "unit", unit)
-        return told.exists() and all(map(self.is_finished, read_unit(told).chunks))
+        told = self._told("unit", unit)
+        return told is not None and all(
+            map(self.is_finished, unit_of_bytes(told).chunks)
+        )
+
+    def unread(self, units: Iterable[str]) -> set[str]:
+        """Returns which units aren't read to their end, or have chunks left."""
+        units, is_read = list(units), self.as_listed().is_read
+        read = for_each(place(self.staging), is_read, units)
+        return {unit for unit, done in zip(units, read, strict=True) if not done}
+
+    def _told(self, kind: str, name: str) -> bytes | None:
+        path = record_path(place(self.staging), kind, name)
+        if self._find(path.name, self.staging) is None:
+            return None
+        return path.read_bytes()
+
+    def _find(self, name: str, *folders: str) -> Place | None:
+        for folder in folders:
+            path = place(folder) / name
+            if path.exists() if self.listed is None else name in self.listed[folder]:
+                return path
+        return None
 
 
-def _first(name: str, *folders: str) -> Path | None:
-    paths = [Path(folder) / name for folder in folders]
-    return next((path for path in paths if path.exists()), None)
-
-
-def read_units(directory: Path) -> dict[str, UnitRecord]:
+def read_units(directory: Place) -> dict[str, UnitRecord]:
     """Reads the records of all units that were read to the end, by name."""
-    records = map(read_unit, directory.glob(UNITS))
+    records = map(unit_of_bytes, read_all(directory, UNITS))
     return {record.name: record for record in records}
 
 
-def read_unit(path: Path) -> UnitRecord:
+def unit_of_bytes(told: bytes) -> UnitRecord:
     """Reads the record of a unit."""
-    data = orjson.loads(path.read_bytes())
+    data = orjson.loads(told)
     return UnitRecord(data["name"], tuple(data["chunks"]), data["summaries"])

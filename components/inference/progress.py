@@ -4,9 +4,9 @@ import os
 import secrets
 import threading
 import time
-from pathlib import Path
 
 from reviewbeam.components.common.artifacts import write_text
+from reviewbeam.components.common.places import Place, place, read_all
 
 _SECONDS = 2.0  # between two writes, at least
 _PREFIX = "progress-"
@@ -18,7 +18,7 @@ class ProgressFile:
     def __init__(self, folder: str):
         """Chooses a name that no other process has."""
         name = f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
-        self._path = Path(folder) / name
+        self._path = place(folder) / name
         self._rows = 0
         self._written = float("-inf")
         self._lock = threading.Lock()
@@ -41,6 +41,6 @@ class ProgressFile:
         write_text(self._path, str(self._rows))
 
 
-def rows_in_progress(folder: str) -> int:
+def rows_in_progress(folder: str | Place) -> int:
     """Returns the rows that all processes have told of."""
-    return sum(int(path.read_text()) for path in Path(folder).glob(f"{_PREFIX}*"))
+    return sum(map(int, read_all(place(folder), f"{_PREFIX}*")))

@@ -15,7 +15,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from reviewbeam.components.common.corpus_config import CorpusConfig
 from reviewbeam.components.common.errors import UserError, listing
-from reviewbeam.components.common.filesystems import open_binary
+from reviewbeam.components.common.filesystems import check_library, open_binary
 from reviewbeam.components.ingestion.checks import check_magic
 from reviewbeam.components.ingestion.lines import DamagedFileError
 
@@ -168,6 +168,7 @@ def _metadata(path: str):
 
 
 def _match(glob: str, may_be_empty: bool) -> list[FileMetadata]:
+    check_library(glob)
     try:
         found = FileSystems.match([glob])[0].metadata_list
     except (BeamIOError, ValueError) as error:

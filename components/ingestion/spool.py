@@ -1,16 +1,14 @@
 """Divides a large file that can't be sliced, by reading it once into chunk files."""
 
 import dataclasses
-import os
-import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pyarrow as pa
 
 from reviewbeam.components.common.artifacts import write_bytes
 from reviewbeam.components.common.columns import from_bytes, to_bytes
 from reviewbeam.components.common.corpus_config import CorpusConfig
+from reviewbeam.components.common.places import Place, place, remove_tree
 from reviewbeam.components.ingestion.read import SliceSummary
 from reviewbeam.components.ingestion.units import Unit, UnitReader
 
@@ -23,9 +21,9 @@ class SpooledChunk:
     path: str
 
     @classmethod
-    def of(cls, directory: Path, unit: Unit, index: int) -> "SpooledChunk":
+    def of(cls, directory: Place, unit: Unit, index: int) -> "SpooledChunk":
         """Names the file of a unit's chunk."""
-        return cls(unit.name, os.fspath(directory / f"{index:06d}.arrow"))
+        return cls(unit.name, str(directory / f"{index:06d}.arrow"))
 
     def chunks(self) -> Iterator[pa.RecordBatch]:
         """Yields the chunk, as `UnitReader.chunks` does."""
@@ -33,18 +31,22 @@ class SpooledChunk:
 
     def read(self) -> pa.RecordBatch:
         """Returns the rows."""
-        return from_bytes(Path(self.path).read_bytes())
+        return from_bytes(place(self.path).read_bytes())
+
+    def exists(self) -> bool:
+        """Tells whether the file is there."""
+        return place(self.path).exists()
 
     def remove(self) -> None:
         """Frees the room; the chunk is finished."""
-        Path(self.path).unlink(missing_ok=True)
+        place(self.path).unlink(missing_ok=True)
 
 
 def spool(
     unit: Unit,
     config: CorpusConfig,
     chunk_rows: int,
-    directory: Path,
+    directory: Place,
     is_over: Callable[[], bool],
 ) -> tuple[list[SpooledChunk], list[SliceSummary]] | None:
     """Writes the chunks of a unit.
@@ -62,21 +64,21 @@ def spool(
       The chunks and what was met in the file; None, and nothing stays, where that was
       over before the end, or the file is not as it was listed.
     """
-    shutil.rmtree(directory, ignore_errors=True)
+    remove_tree(directory)
     directory.mkdir(parents=True, mode=0o700)
     reader = UnitReader(unit, config, chunk_rows)
     chunks = []
     for index, chunk in enumerate(reader.chunks()):
         if is_over():
-            shutil.rmtree(directory)
+            remove_tree(directory)
             return None
         chunks.append(SpooledChunk.of(directory, unit, index))
-        write_bytes(Path(chunks[-1].path), to_bytes(chunk), mode=0o600)
+        write_bytes(place(chunks[-1].path), to_bytes(chunk), mode=0o600)
     if reader.is_changed:
-        shutil.rmtree(directory)
+        remove_tree(directory)
         return None
     damaged = any(summary.damaged is not None for summary in reader.summaries)
     if damaged and config.on_damaged_file != "salvage":
-        shutil.rmtree(directory)
+        remove_tree(directory)
         return [], reader.summaries
     return chunks, reader.summaries

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from reviewbeam.components.common.columns import concat_batches, with_columns
 from reviewbeam.components.common.corpus_config import TextRules
+from reviewbeam.components.common.host_copies import on_every_host
 from reviewbeam.components.common.prepare_config import AUGMENTED, AugmentRules
 from reviewbeam.components.tokenization.augment import Augmenter
 from reviewbeam.components.tokenization.tokenizer import Tokenizer
@@ -20,7 +21,7 @@ _ROWS = 16_384  # at once: SentencePiece's lists take far more memory than their
 class TokenizeExamples(beam.PTransform):
     """(key, RecordBatch) -> the same with the columns of `Tokenizer.encode`."""
 
-    vocabulary: str  # a path that every worker can open
+    vocabulary: str  # a path
     rules: TextRules
 
     def expand(
@@ -34,11 +35,11 @@ class TokenizeExamples(beam.PTransform):
 
 class _Tokenize(beam.DoFn):
     def __init__(self, vocabulary: str, rules: TextRules):
-        self._vocabulary = vocabulary
+        self._vocabulary = on_every_host(vocabulary)
         self._rules = rules
 
     def setup(self):
-        self._tokenizer = Tokenizer(self._vocabulary, self._rules)
+        self._tokenizer = Tokenizer(self._vocabulary.here(), self._rules)
 
     def process(
         self, element: tuple[int, pa.RecordBatch]
@@ -71,10 +72,11 @@ class AugmentExamples(beam.PTransform):
 
 class _Augment(beam.DoFn):
     def __init__(self, vocabulary: str, rules: TextRules, augment: AugmentRules):
-        self._arguments = (vocabulary, rules, augment)
+        self._vocabulary = on_every_host(vocabulary)
+        self._rules = (rules, augment)
 
     def setup(self):
-        self._augmenter = Augmenter(*self._arguments)
+        self._augmenter = Augmenter(self._vocabulary.here(), *self._rules)
 
     def process(
         self, element: tuple[int, pa.RecordBatch]

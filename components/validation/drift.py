@@ -5,7 +5,6 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
@@ -16,6 +15,7 @@ from reviewbeam.components.common.distances import (
     chance_of_share,
 )
 from reviewbeam.components.common.errors import UserError, listing, nearest
+from reviewbeam.components.common.host_copies import host_copy
 from reviewbeam.components.common.prepare_config import DriftRules
 from reviewbeam.components.validation.places import MISSING, Key
 from reviewbeam.components.validation.statistics import (
@@ -56,13 +56,14 @@ class Drift:
 def load_baseline(
     path: str | os.PathLike,
 ) -> statistics_pb2.DatasetFeatureStatisticsList:
-    """Reads the statistics of an earlier dataset.
+    """Reads the statistics of an earlier dataset, which may be in a store.
 
     Raises:
       UserError: it is no dataset, or has no statistics.
     """
+    path = host_copy(path)
     read_manifest(path, "dataset")
-    file = Path(path) / _STATISTICS
+    file = path / _STATISTICS
     try:
         statistics = tfdv.load_statistics(os.fspath(file))
     except Exception as error:  # a missing or damaged file, in many types

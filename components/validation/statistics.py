@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,8 +14,10 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 from tfx_bsl.arrow import table_util
 
+from reviewbeam.components.common.artifacts import write_text
 from reviewbeam.components.common.columns import select_columns
 from reviewbeam.components.common.errors import UserError, listing
+from reviewbeam.components.common.places import Place
 from reviewbeam.components.common.prepare_config import SchemaRules
 from reviewbeam.components.validation.places import (
     GREATEST,
@@ -30,8 +31,7 @@ _SLICED_FEATURE = "split"
 _ALL_EXAMPLES = "All Examples"  # TFDV's name of the slice of everything
 # TFDV works on as many rows of a slice at a time, instead of 1,000.
 _ROWS_AT_A_TIME = 50_000
-# Numbers are compared with a baseline by these (see drift.py).
-_QUANTILES = 20
+_QUANTILES = 20  # by which numbers are compared with a baseline (see drift.py)
 _LARGEST_DOMAIN = 1000  # values of a category that a person may want to review
 # How much rarer than here a value may be in a later corpus that is sound as well.
 _RARER = 0.05
@@ -295,6 +295,6 @@ def is_fatal(anomaly: Anomaly, rules: SchemaRules) -> bool:
     return "all" in rules.fatal or anomaly.kind in rules.fatal
 
 
-def write_schema(schema: schema_pb2.Schema, path: Path) -> None:
+def write_schema(schema: schema_pb2.Schema, path: Place) -> None:
     """Writes a schema as text that `tfdv.load_schema_text` reads."""
-    tfdv.write_schema_text(schema, os.fspath(path))
+    write_text(path, text_format.MessageToString(schema))

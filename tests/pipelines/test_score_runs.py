@@ -3,6 +3,7 @@
 import datetime
 import gzip
 import os
+import shutil
 import time
 
 import pandas as pd
@@ -221,7 +222,7 @@ def test_a_partly_published_file_without_its_staged_work(night, deliver, tmp_pat
     for index in range(8):
         deliver(f"f{index}.jsonl", 7)
     assert night("--limit", "11", **settings)[0] == 75
-    scores_folder.shutil.rmtree(tmp_path / "scores" / "_staged")
+    shutil.rmtree(tmp_path / "scores" / "_staged")
     deliver("f00.jsonl", 5)
     assert night(**settings)[0] == 0
     expected = [i for n in range(8) for i in of(f"f{n}", 7)] + of("f00", 5)

@@ -1,9 +1,15 @@
 import os
+import sys
 
 import pytest
 
 from reviewbeam.components.common import filesystems
-from reviewbeam.components.common.filesystems import open_binary, write_atomically
+from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.filesystems import (
+    check_library,
+    open_binary,
+    write_atomically,
+)
 
 
 def test_reads_what_it_wrote_without_decompressing(tmp_path):
@@ -34,3 +40,18 @@ def test_a_failed_write_leaves_the_older_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no more space"):
         write_atomically(str(path), b"new")
     assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    ("path", "library", "extra"),
+    [
+        ("s3://b/*.jsonl", "boto3", r"reviewbeam\[stores\]"),
+        ("gs://b/*.jsonl", "google.cloud.storage", r"apache-beam\[gcp\]"),
+    ],
+)
+def test_a_library_that_is_missing_is_named(monkeypatch, path, library, extra):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(UserError, match=f"needs {library}.*pip install '{extra}'"):
+        check_library(path)
+    check_library("in/*.jsonl")
+    check_library("/in/s3.jsonl")

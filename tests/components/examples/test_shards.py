@@ -97,7 +97,7 @@ def test_a_shard_cut_short_at_any_place(path):
 
 def test_a_shard_whose_content_is_cut_short_at_any_place(path):
     """As if the writer had stopped early and closed its gzip stream."""
-    content = b"".join(map(shards._framed, [b"first", b"second"]))
+    content = b"".join(map(shards.framed, [b"first", b"second"]))
     ends = [0, 16 + 5, len(content)]
 
     for size in range(len(content)):
@@ -111,7 +111,7 @@ def test_a_shard_whose_content_is_cut_short_at_any_place(path):
 
 
 def test_a_changed_byte_is_found_wherever_it_is(path):
-    content = b"".join(map(shards._framed, [b"first", b"second"]))
+    content = b"".join(map(shards.framed, [b"first", b"second"]))
 
     for place in range(len(content)):
         changed = bytearray(content)
