@@ -147,7 +147,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 # A job of its own: else it, and all tests with it, would ignore SIGINT.
 set -m
-FRESH_MACHINE_INSIDE=yes unshare --mount --pid --fork --kill-child "$script" "$suite" \
-    --folder "$folder" "$@" &
+FRESH_MACHINE_INSIDE=yes setpriv --pdeathsig KILL \
+    unshare --mount --pid --fork --kill-child "$script" "$suite" --folder "$folder" "$@" &
 child=$!
 wait "$child"
