@@ -11,7 +11,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from reviewbeam.components.common import artifacts, publishing
 from reviewbeam.components.common.coders import register_record_batch_coder
-from reviewbeam.components.common.errors import ReviewbeamError, UserError
+from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.common.evaluate_config import EvaluateConfig
 from reviewbeam.components.common.model_directory import (
     ModelDirectory,
@@ -26,8 +26,7 @@ from reviewbeam.components.evaluation.mistakes import confident_mistakes
 from reviewbeam.components.evaluation.predictions import Predictions, kept_names
 from reviewbeam.components.evaluation.slices import check_slices
 from reviewbeam.components.evaluation.table import report
-from reviewbeam.components.inference.decide import with_labels
-from reviewbeam.components.inference.handler import ClassifierHandler, Inferred
+from reviewbeam.components.inference.handler import ClassifierHandler
 from reviewbeam.components.inference.resolve import (
     ResolvedInference,
     resolve_inference,
@@ -38,7 +37,7 @@ from reviewbeam.pipelines.evaluation_rows import (
     PREDICTIONS,
     Parts,
     ReadExamples,
-    write_part,
+    write_predictions,
 )
 from reviewbeam.pipelines.flink_runner import end_earlier_job
 from reviewbeam.pipelines.launching import launching, threads_of_a_process
@@ -262,20 +261,8 @@ def _run_pipeline(
             # (shard, RecordBatch)
             | "RunInference" >> RunInference(KeyedModelHandler(handler))
             | "WritePredictions"
-            >> beam.Map(_write, model.metadata, os.path.abspath(predictions))
+            >> beam.Map(write_predictions, model.metadata, os.path.abspath(predictions))
         )
-
-
-def _write(element: tuple[str, Inferred], model: ModelMetadata, directory: str) -> None:
-    shard, inferred = element[0], element[1].batch
-    faults = inferred.column("fault").drop_null()
-    if len(faults):
-        raise ReviewbeamError(
-            f"{len(faults)} examples of {shard} got no probabilities (the first: "
-            f"{faults[0]}); figures without them would say too much. Try another "
-            "inference.engine, or train the model again."
-        )
-    write_part(shard, with_labels(inferred, model), model.labels, directory)
 
 
 def _check_rows(parts: Parts, manifest: dict[str, Any], split: str) -> None:

@@ -17,10 +17,13 @@ from reviewbeam.components.common.columns import (
     without_columns,
 )
 from reviewbeam.components.common.corpus_config import TextRules
-from reviewbeam.components.common.prepare_config import LabelRules
+from reviewbeam.components.common.errors import ReviewbeamError
+from reviewbeam.components.common.model_directory import ModelMetadata
 from reviewbeam.components.evaluation.predictions import COLUMNS, kept_names
 from reviewbeam.components.examples.encode import decode_examples
 from reviewbeam.components.examples.shards import read_shard
+from reviewbeam.components.inference.decide import with_labels
+from reviewbeam.components.inference.handler import Inferred
 from reviewbeam.components.tokenization.tokenizer import Tokenizer
 
 PREDICTIONS = "predictions"
@@ -72,17 +75,29 @@ class ReadExamples:
         return shard, without_columns(batch, "text")
 
 
-def write_part(
-    shard: str, predicted: pa.RecordBatch, labels: LabelRules, directory: str
+def write_predictions(
+    element: tuple[str, Inferred], model: ModelMetadata, directory: str
 ) -> None:
     """Writes the predictions of a shard's examples as a Parquet file.
 
     Args:
-      shard: its name, which the file takes.
-      predicted: with the columns of `ReadExamples`, `probabilities`, `label`, `score`.
-      labels: of the model.
+      element: the shard's name, which the file takes; and its examples, with the
+        columns of `ReadExamples`, behind the model.
+      model: that predicted them.
       directory: the folder of the predictions.
+
+    Raises:
+      ReviewbeamError: some examples got no probabilities.
     """
+    shard, inferred = element[0], element[1].batch
+    faults = inferred.column("fault").drop_null()
+    if len(faults):
+        raise ReviewbeamError(
+            f"{len(faults)} examples of {shard} got no probabilities (the first: "
+            f"{faults[0]}); figures without them would say too much. Try another "
+            "inference.engine, or train the model again."
+        )
+    predicted, labels = with_labels(inferred, model), model.labels
     names = pa.array(labels.names, pa.string())
     indices = predicted.column("label_index")
     if labels.type == "multilabel":

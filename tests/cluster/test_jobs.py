@@ -275,7 +275,7 @@ def test_a_model_that_cannot_be_loaded_is_tried_a_few_times(
     metadata = ModelMetadata.model_validate(told)
     write_model_manifest(broken, "m", metadata.core_fingerprint())
     options = yaml.safe_load(flink.beam_file.read_text())
-    options |= {"number_of_execution_retries": 1}
+    options |= {"number_of_execution_retries": 1, "execution_retry_delay": 1000}
     beam = write_yaml(tmp_path / "beam.yaml", options)
     run = score(tmp_path / "scores", "--beam", beam, model=broken)
     ended(run, 2)
