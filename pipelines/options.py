@@ -25,11 +25,9 @@ _FLINK = (
     "--auto_balance_write_files_sharding_enabled",
     "--disable_metrics",
     "--execution_mode_for_batch",
-    "--execution_retry_delay",
     "--faster_copy",
     "--flink_conf_dir",
     "--max_parallelism",
-    "--number_of_execution_retries",
     "--object_reuse",
     "--operator_chaining",
     "--re_iterable_group_by_key_result",
@@ -53,7 +51,7 @@ def beam_options(arguments: Sequence[str], options_file: str | None) -> Pipeline
         options._add_argparse_args(parser)
     for flag in _FLINK:
         if flag not in parser._option_string_actions:  # a later Beam may have it
-            parser.add_argument(flag)
+            parser.add_argument(flag, nargs="?")
     _, unknown = parser.parse_known_args(flags)
     if unknown:
         name = unknown[0].split("=")[0]

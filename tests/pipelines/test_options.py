@@ -4,7 +4,12 @@ import pytest
 from apache_beam.options.pipeline_options import DirectOptions
 
 from reviewbeam.components.common.errors import UserError
-from reviewbeam.pipelines.options import PROCESSES, beam_options, with_processes
+from reviewbeam.pipelines.options import (
+    PROCESSES,
+    beam_options,
+    processes,
+    with_processes,
+)
 
 
 def test_the_embedded_runner_is_named_by_default():
@@ -76,3 +81,17 @@ def test_another_runner_has_its_own_workers(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
     options = beam_options(["--runner=FlinkRunner"], None)
     assert _workers(with_processes(options)) == ("in_memory", 1)
+
+
+def test_options_of_flinks_job_server_are_known():
+    flags = ["--object_reuse", "--execution_mode_for_batch=BATCH_FORCED"]
+    assert beam_options(["--runner=FlinkRunner", *flags], None)._flags[1:] == flags
+    with pytest.raises(UserError, match="did you mean '--object_reuse'"):
+        beam_options(["--runner=FlinkRunner", "--objects_reuse"], None)
+
+
+def test_the_work_is_spread_over_slots():
+    assert processes(beam_options(["--runner=FlinkRunner"], None)) == 2
+    flags = ["--runner=FlinkRunner", "--parallelism=7"]
+    assert processes(beam_options(flags, None)) == 7
+    assert processes(beam_options(["--direct_running_mode=in_memory"], None)) == 1
