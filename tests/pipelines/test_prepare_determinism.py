@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from collections.abc import MutableSequence
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,7 @@ def _assert_same_message(mine, other, where):
 def _values(message, field):
     """The values of a field, ordered by name where their order means nothing."""
     value = getattr(message, field.name)
-    if field.label != descriptor.FieldDescriptor.LABEL_REPEATED:
+    if not isinstance(value, MutableSequence):  # not repeated
         return [value] if not field.has_presence or message.HasField(field.name) else []
     if field.name == "datasets":
         return sorted(value, key=lambda dataset: dataset.name)
