@@ -4,14 +4,13 @@ import contextlib
 import dataclasses
 import fnmatch
 import hashlib
-import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from reviewbeam.components.common.errors import ReviewbeamError
+from reviewbeam.components.common.host_copies import cache_root
 from reviewbeam.components.common.places import Place, for_each, names_in, remove_tree
 from reviewbeam.components.inference.parts import (
     CHUNKS,
@@ -43,7 +42,7 @@ def empty_worker_folders(staging: Place) -> None:
     """Makes these folders, or takes out what an earlier run left."""
     for folder in (staging / PROGRESS, _devices(staging)):
         remove_tree(folder)
-        folder.mkdir(mode=0o700)
+        folder.mkdir(parents=True, mode=0o700)
 
 
 def _devices(staging: Place) -> Path:
@@ -51,7 +50,7 @@ def _devices(staging: Place) -> Path:
     if isinstance(staging, Path):
         return staging / "devices"
     name = hashlib.sha256(str(staging).encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"reviewbeam-devices-{os.getuid()}-{name}"
+    return cache_root() / "devices" / name
 
 
 @dataclasses.dataclass(frozen=True)
