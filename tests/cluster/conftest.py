@@ -27,11 +27,16 @@ def needs_flink():
 
 
 @pytest.fixture(scope="session")
-def flink(needs_flink, tmp_path_factory):
-    """A cluster of two task managers of one slot; leave it whole, with no job."""
+def flink(needs_flink, store_server, tmp_path_factory):
+    """A cluster of two task managers of one slot; leave it whole, with no job.
+
+    Its workers find the object store, and have another cache than a launcher.
+    """
     cluster = Flink(tmp_path_factory.mktemp("flink"))
+    cache = {"REVIEWBEAM_CACHE": str(tmp_path_factory.mktemp("cache-of-workers"))}
+    environment = os.environ | store_server.environment | cache
     try:
-        cluster.up("--software", SOFTWARE)
+        cluster.up("--software", SOFTWARE, env=environment)
         yield cluster
         ports = cluster.listens()
         assert ports

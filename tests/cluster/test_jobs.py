@@ -16,6 +16,7 @@ from reviewbeam.components.common.model_directory import (
     ModelMetadata,
     write_model_manifest,
 )
+from tests.object_store import StaleAfter, With
 from tests.pipelines.fake_models import Formula, told_by, write_model
 from tests.pipelines.launches import (
     Launch,
@@ -70,9 +71,10 @@ def corpus(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def score(tmp_path, model, corpus):
+@pytest.fixture(scope="module")
+def score(tmp_path_factory, model, corpus):
     """Returns a function that begins a run of score into a folder."""
+    folder = tmp_path_factory.mktemp("runs-of-score")
     config = {
         "columns": {"text": "text", "id": "id"},
         "slice_bytes": 65536,
@@ -82,17 +84,25 @@ def score(tmp_path, model, corpus):
             "chunk_rows": CHUNK_ROWS,
         },
     }
-    (tmp_path / "logs").mkdir()
 
-    def start(output, *arguments, model=model):
+    def start(output, *arguments, model=model, before=None):
         return Launch(
-            tmp_path / "logs",
-            *("score", "--config", write_yaml(tmp_path / "c.yaml", config)),
+            folder,
+            *("score", "--config", write_yaml(folder / "c.yaml", config)),
             *("--model", model, "--input", f"{corpus}/*"),
             *("--output", output, *arguments),
+            before=before,
         )
 
     return start
+
+
+@pytest.fixture(scope="module")
+def undisturbed(score, tmp_path_factory):
+    """What a run on this machine alone writes."""
+    output = tmp_path_factory.mktemp("alone") / "scores"
+    ended(score(output))
+    return output
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +111,10 @@ def prepare_arguments(tiny_encoder, tmp_path_factory):
     corpus = write_corpus(folder / "corpus", 3000)
     config = write_yaml(folder / "c.yaml", everything(tiny_encoder, corpus))
     return ["prepare", "--config", config]
+
+
+def bytes_of_parts(digests):
+    return {k: v for k, v in digests.items() if k.startswith("model_version=")}
 
 
 def bytes_of(folder):
@@ -213,18 +227,10 @@ def test_prepare_gives_the_same_bytes_however_often_it_is_killed(
         )
 
 
-@pytest.fixture(scope="module")
-def undisturbed(model, corpus, tmp_path_factory):
-    return {}
-
-
 @pytest.mark.parametrize("what", WHAT)
 def test_score_gives_the_same_bytes_whatever_is_killed(
-    flink, score, what, undisturbed, tmp_path, tmp_path_factory
+    flink, score, what, undisturbed, tmp_path
 ):
-    if not undisturbed:
-        undisturbed["folder"] = tmp_path_factory.mktemp("alone") / "scores"
-        ended(score(undisturbed["folder"]))
     for round_ in range(ROUNDS):
         output = tmp_path / f"scores-{round_}"
         run = score(output, "--beam", flink.beam_file)
@@ -237,9 +243,33 @@ def test_score_gives_the_same_bytes_whatever_is_killed(
             run = score(output, "--beam", flink.beam_file)
             wait_until(lambda j=job: state_of(flink, j) == "CANCELED")
         ended(run)
-        check_scores(output, undisturbed["folder"])
+        check_scores(output, undisturbed)
         # What was finished is not done a second time.
         assert done.items() <= written(output.glob("model_version=*/part-*")).items()
+
+
+def test_score_with_a_store_alone_in_common(
+    flink, score, model, undisturbed, bucket, tmp_path
+):
+    stored, output = bucket.upload(model, "models/m"), f"{bucket.url}/scores"
+    cache = {"REVIEWBEAM_CACHE": str(tmp_path / "cache-of-launchers")}
+    before = With(bucket.server.environment | cache, StaleAfter(2))
+    run = score(output, "--beam", flink.beam_file, model=stored, before=before)
+    wait_until(lambda: sum("/chunk-" in n for n in bucket.names("scores/_staged")) >= 3)
+    job = wait_until(lambda: json.loads(bucket.get("scores/_run.json"))["flink_job"])
+    kill("launcher", flink, run)
+    time.sleep(3)
+    run = score(output, "--beam", flink.beam_file, model=stored, before=before)
+    ended(run)
+    jobs = [one["state"] for one in flink.jobs() if one["name"] == job["name"]]
+    assert jobs == ["CANCELED"]
+    assert bytes_of_parts(bucket.digests("scores")) == bytes_of_parts(
+        bytes_of(undisturbed)
+    )
+    assert not bucket.names("scores/_staged") and not bucket.names("scores/_lock.json")
+    weights = f"/{bucket.name}/models/m/saved_model/saved_model.pb"
+    # By the launchers' host and the workers', whose processes share a cache each.
+    assert bucket.server.requests["GET", weights] == 2
 
 
 def test_a_stopped_score_ends_its_job_and_goes_on(flink, score, tmp_path):
