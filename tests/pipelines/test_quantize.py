@@ -118,7 +118,8 @@ def _resolve(path, **config):
     from reviewbeam.components.inference.resolve import resolve_inference
 
     given = {"engine": "openvino-int8", "batch_tokens": 512, "threads": 1} | config
-    return resolve_inference(InferenceConfig(**given), open_model(str(path)))
+    model = open_model(str(path))
+    return resolve_inference(InferenceConfig(**given), model, threads=1)
 
 
 def _refused(path, message, **config):
