@@ -250,7 +250,7 @@ def _run_pipeline(
         text=model.metadata.text,
     )
     with (
-        launching(options, "evaluate", run.note) as ready,
+        launching(options, "evaluate", run) as ready,
         beam.Pipeline(options=ready) as pipeline,
     ):
         _ = (

@@ -18,7 +18,8 @@ _FULL = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)]
 _STEP = re.compile(r" \[while running '.*?'\]")
 _TRACE = "Traceback (most recent call last):\n"
 # Of a job that failed on a cluster without a worker's exception.
-_JOB = re.compile(r"Pipeline \S+ failed in state \w+: (.*)")
+_JOB = re.compile(r"Pipeline \S+ failed in state (\w+): (.*)")
+_RPC = ("_InactiveRpcError", "_MultiThreadedRendezvous")  # of gRPC
 _JOINT = re.compile(r"\n\n(?:During handling|The above exception)")
 _FRAME = re.compile(r'^  File "(.*)", line (\d+)', re.MULTILINE)
 _RAISED = re.compile(r"^([A-Za-z_][\w.]*)(?:: (.*))?\Z", re.DOTALL | re.MULTILINE)
@@ -39,11 +40,15 @@ def explain(
         # Where a cluster ran it, words of the runner stand before.
         return _explain_text(text[text.index(_TRACE) :], output)
     if isinstance(error, RuntimeError) and (job := _JOB.match(text)):
-        return _failed("RuntimeError", f"the cluster's job: {job[1]}", None, output)
+        what = job[2] if job[2] != "unknown error" else f"it is {job[1].lower()}"
+        return _failed("RuntimeError", f"the cluster's job: {what}", None, output)
     if _STEP.search(text) and error.__context__ is not None:
         error = error.__context__  # as the worker raised it
     if isinstance(error, ReviewbeamError | KeyboardInterrupt):
         return error
+    if type(error).__name__ in _RPC:
+        told = "Beam's job server ended, or didn't answer"
+        return _failed("RuntimeError", told, None, output)
     frames = traceback.extract_tb(error.__traceback__)
     place = (frames[-1].filename, frames[-1].lineno) if frames else None
     return _failed(type(error).__name__, str(error), place, output)

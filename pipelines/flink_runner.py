@@ -7,8 +7,9 @@ import os
 import shutil
 import sys
 import threading
+import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,18 @@ from apache_beam.runners.portability.flink_runner import (
     FlinkRunner,
 )
 
-from reviewbeam.components.common.errors import UserError
-from reviewbeam.pipelines.flink_cluster import FlinkCluster, UnreachableError
+from reviewbeam.components.common.errors import ReviewbeamError, UserError
+from reviewbeam.components.common.run_record import RunRecord
+from reviewbeam.pipelines.flink_cluster import (
+    FlinkCluster,
+    GoneError,
+    UnreachableError,
+)
+from reviewbeam.pipelines.options import FLINK
 
-FLINK = "FlinkRunner"
 NOTE = "flink_job"  # in a run's record
 _APPEARS_WITHIN = 5.0  # seconds: a job that was being submitted
+_CLOSES_WITHIN = 3.0  # seconds: a worker that is not to be kept any more
 _LOOK_EVERY = 1.0
 # Runs a command that the kernel kills when this process ends.
 _WITH_PARENT = """
@@ -41,6 +48,7 @@ import ctypes, os, signal, sys
 parent = int(sys.argv[1])
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 if os.getppid() == parent:
+    os.setsid()  # a signal to the launcher's group is the launcher's to act on
     os.execvp(sys.argv[2], sys.argv[2:])
 """
 
@@ -60,14 +68,14 @@ def runs_on_flink(options: PipelineOptions) -> bool:
 
 @contextlib.contextmanager
 def flink_job(
-    options: PipelineOptions, job: str, note: Callable[..., None]
+    options: PipelineOptions, job: str, run: RunRecord
 ) -> Iterator[PipelineOptions]:
     """Yields the options of one pipeline on Flink, which ends with the block.
 
     Args:
       options: Beam's.
       job: of ours, for the name of Flink's.
-      note: keeps facts where a later run finds them.
+      run: its record, which names the job to a later run.
 
     Raises:
       UnreachableError: no cluster answers.
@@ -85,16 +93,20 @@ def flink_job(
         yield options
         return
     cluster.jobs(name)  # it must answer before all the work of submitting
-    facts = {"address": cluster.address, "name": name}
-    note(**{NOTE: facts})
+    kept = int(options.view_as(PortableOptions).environment_cache_millis) / 1000
+    facts = {"address": cluster.address, "name": name, "workers_kept": kept}
+    run.note(**{NOTE: facts})
     over = threading.Event()
-    watch = threading.Thread(target=_note_id, args=(cluster, facts, note, over))
+    watch = threading.Thread(target=_note_id, args=(cluster, facts, run, over))
     watch.start()
     try:
         yield options
     except BaseException:
-        with contextlib.suppress(UnreachableError):
-            cluster.end(name, appears_within=_APPEARS_WITHIN)
+        run.leaves_job = True
+        # What went wrong first is what is told.
+        with contextlib.suppress(ReviewbeamError):
+            _end(facts)
+            run.leaves_job = False
         raise
     finally:
         over.set()
@@ -111,22 +123,34 @@ def end_earlier_job(before: dict[str, Any]) -> None:
       ReviewbeamError: the job doesn't end.
     """
     if facts := before.get(NOTE):
-        # A cluster that is gone has taken its jobs along.
-        with contextlib.suppress(UnreachableError):
-            FlinkCluster(facts["address"]).end(facts["name"])
+        _end(facts)
+
+
+def _end(facts: dict[str, Any]) -> None:
+    """Ends a job, and waits until its workers write no more.
+
+    A worker that is kept for the next stage goes on with what it was at when its job
+    was cancelled.
+    """
+    within = 0.0 if "id" in facts else _APPEARS_WITHIN
+    # A cluster that is gone has taken its jobs along.
+    with contextlib.suppress(GoneError):
+        if FlinkCluster(facts["address"]).end(facts["name"], appears_within=within):
+            time.sleep(facts["workers_kept"] + _CLOSES_WITHIN)
 
 
 def _note_id(
     cluster: FlinkCluster,
-    facts: dict[str, str],
-    note: Callable[..., None],
+    facts: dict[str, Any],
+    run: RunRecord,
     over: threading.Event,
 ) -> None:
     """Notes the id that Flink gives the job, for whoever looks for it there."""
     while not over.wait(_LOOK_EVERY):
-        with contextlib.suppress(UnreachableError):
+        with contextlib.suppress(UnreachableError, OSError):
             for job in cluster.jobs(facts["name"]):
-                return note(**{NOTE: facts | {"id": job}})
+                facts["id"] = job
+                return run.note(**{NOTE: facts})
 
 
 def _check_job_server(options: PipelineOptions) -> None:

@@ -10,6 +10,7 @@ from apache_beam.options.pipeline_options import (
     DirectOptions,
     FlinkRunnerOptions,
     PipelineOptions,
+    StandardOptions,
 )
 from apache_beam.runners.runner import create_runner
 
@@ -18,18 +19,17 @@ from reviewbeam.components.common.errors import UserError, nearest
 
 # DirectRunner would try Prism first, which it downloads.
 DEFAULT_RUNNER = "FnApiRunner"
+FLINK = "FlinkRunner"
 PROCESSES = "multi_processing"  # Beam's name of the mode
 _MOST_WORKERS = 4
-# Options of batch jobs that Flink's job server knows, and Beam's Python doesn't.
-_FLINK = (
+# Options of batch jobs that Flink's job server knows, and Beam's Python doesn't: those
+# with a value, and flags, which it takes bare.
+_FLINK = ("--execution_mode_for_batch", "--flink_conf_dir", "--max_parallelism")
+_FLINK_FLAGS = (
     "--auto_balance_write_files_sharding_enabled",
     "--disable_metrics",
-    "--execution_mode_for_batch",
     "--faster_copy",
-    "--flink_conf_dir",
-    "--max_parallelism",
     "--object_reuse",
-    "--operator_chaining",
     "--re_iterable_group_by_key_result",
 )
 
@@ -49,9 +49,10 @@ def beam_options(arguments: Sequence[str], options_file: str | None) -> Pipeline
     parser.error = _refuse  # type: ignore[method-assign]
     for options in [PipelineOptions, *PipelineOptions.__subclasses__()]:
         options._add_argparse_args(parser)
-    for flag in _FLINK:
+    for flag in (*_FLINK, *_FLINK_FLAGS):
         if flag not in parser._option_string_actions:  # a later Beam may have it
-            parser.add_argument(flag, nargs="?")
+            action = "store_true" if flag in _FLINK_FLAGS else "store"
+            parser.add_argument(flag, action=action)
     _, unknown = parser.parse_known_args(flags)
     if unknown:
         name = unknown[0].split("=")[0]
@@ -65,9 +66,17 @@ def beam_options(arguments: Sequence[str], options_file: str | None) -> Pipeline
     if runner is None:
         return PipelineOptions([f"--runner={DEFAULT_RUNNER}", *flags])
     try:
-        create_runner(runner)
+        made = create_runner(runner)
     except (ValueError, ImportError) as error:
         raise UserError(f"--runner={runner} can't be used: {error}") from None
+    if (name := type(made).__name__) in (DEFAULT_RUNNER, FLINK):
+        # Beam takes it in other spellings too.
+        parsed.view_as(StandardOptions).runner = name
+    if parsed.view_as(FlinkRunnerOptions).flink_submit_uber_jar:
+        raise UserError(
+            "--flink_submit_uber_jar can't be used: such a job outlives its launcher. "
+            "Leave it out; a job server is started for each job."
+        )
     return parsed
 
 

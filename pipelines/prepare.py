@@ -211,7 +211,7 @@ def _run(
     """
     quiet_workers()
     try:
-        with launching(options, "prepare", run.note) as ready:
+        with launching(options, "prepare", run) as ready:
             told = graph.run(ready)
     except Exception:
         _refuse_changed(files)  # the likelier cause

@@ -10,7 +10,6 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from reviewbeam.components.common import artifacts
 from reviewbeam.components.common.coders import register_record_batch_coder
-from reviewbeam.components.common.filesystems import write_atomically
 from reviewbeam.components.common.places import Place
 from reviewbeam.components.common.prepare_config import PrepareConfig
 from reviewbeam.components.common.serving_statistics import merge
@@ -166,4 +165,4 @@ def _write_statistics(
     statistics: statistics_pb2.DatasetFeatureStatisticsList, path: Place
 ) -> None:
     data = framed(statistics.SerializeToString(deterministic=True))
-    write_atomically(str(path), data)
+    artifacts.write_bytes(path, data)

@@ -251,7 +251,7 @@ class _Job:
             **worker_folders(self.version.staging, work.workers),
         )
         with (
-            launching(self.options, "score", self.run_record.note) as ready,
+            launching(self.options, "score", self.run_record) as ready,
             beam.Pipeline(options=ready) as pipeline,
         ):
             _ = (

@@ -14,6 +14,7 @@ from reviewbeam.components.inference.resolve import (
     ResolvedInference,
     resolve_inference,
 )
+from reviewbeam.pipelines.flink_cluster import UnreachableError
 from reviewbeam.pipelines.launching import threads_of_a_process
 from reviewbeam.pipelines.scores_manifest import Manifest
 
@@ -41,7 +42,7 @@ def resolve_for_output(
         mode="json",
         exclude={"chunk_rows", "max_faults", "min_agreement", "threads"},
     )
-    threads = config.inference.threads or threads_of_a_process(options)
+    threads = config.inference.threads or _threads(options)
     twin = ""
     if config.inference.engine == OPENVINO_INT8:
         _, told = quantized.open_quantized(model.path, model.core_fingerprint)
@@ -59,3 +60,10 @@ def resolve_for_output(
         manifest.data["inference"][key] = kept
         manifest.write(output)
     return resolved
+
+
+def _threads(options: PipelineOptions) -> int:
+    try:
+        return threads_of_a_process(options)
+    except UnreachableError:
+        return 1  # nothing can run, and where nothing is new nothing has to

@@ -6,6 +6,7 @@ import datetime
 import fcntl
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from reviewbeam.components.common.stores import StorePath
 from reviewbeam.pipelines.store_window import StoreWindow
 
 _STOP, _ALLOWANCE = "stop", "allowance"
+_AT_ONCE = 1.0  # seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +110,10 @@ def closing_at(
 
 @contextlib.contextmanager
 def closing_on_signals(window: Window | StoreWindow) -> Iterator[None]:
-    """Closes a window on the first SIGTERM or SIGINT; the second one interrupts.
+    """Closes a window on the first SIGTERM or SIGINT; a later one interrupts.
+
+    One that comes twice at once, to a group of processes and handed on by one of them,
+    is one.
 
     Only the main thread of a process can listen to signals.
     """
@@ -119,8 +124,8 @@ def closing_on_signals(window: Window | StoreWindow) -> Iterator[None]:
     came = []
 
     def close(number, frame):
-        came.append(number)
-        if len(came) > 1:
+        came.append(time.monotonic())
+        if came[-1] - came[0] > _AT_ONCE:
             raise KeyboardInterrupt
         window.close()
 

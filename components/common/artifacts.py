@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from reviewbeam.components.common.stores import StorePath
 
 FORMAT = 3  # of every manifest
 MANIFEST = "manifest.json"
+UNFINISHED = ".*.tmp"  # files that `write_bytes` has not renamed yet
 RUN_FILE = "run.json"  # times, paths, runner: what may differ between equal runs
 
 
@@ -132,8 +134,8 @@ def write_bytes(
     """
     if isinstance(path, StorePath):
         return path.write_bytes(data)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
+    # Threads and hosts may write the same at the same time.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     with open(
         os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb"
     ) as f:

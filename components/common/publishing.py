@@ -18,6 +18,7 @@ from typing import Any
 from reviewbeam.components.common.artifacts import (
     MANIFEST,
     RUN_FILE,
+    UNFINISHED,
     OtherFormatError,
     read_json,
     read_manifest,
@@ -138,6 +139,8 @@ def staged_output(
         try:
             _clear(staging, keep={RUN_FILE})
             yield staging
+            for unfinished in staging.rglob(UNFINISHED):  # by a worker that was killed
+                unfinished.unlink()
             run.finish()
             (staging / SUCCESS).touch()
             if output.exists():
@@ -150,7 +153,7 @@ def staged_output(
                 _clear(staging, keep={*evidence, RUN_FILE})
                 _remove_evidence(failed, evidence)
                 os.rename(staging, failed)
-            else:
+            elif not run.leaves_job:
                 _remove(staging)
             raise
         shutil.rmtree(replaced, ignore_errors=True)

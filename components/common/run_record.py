@@ -23,6 +23,8 @@ class RunRecord:
         if there was none. What runs noted that were killed is handed on until a run
         finishes.
       recover: is given that, while all is still as that run left it.
+      leaves_job: a job of this run on a cluster may still be at work, and this record
+        and the place that it writes to must stay.
       check: raises BusyError where this run has lost its output to another; to be
         called before what counts is written.
     """
@@ -32,13 +34,14 @@ class RunRecord:
     started: float = dataclasses.field(default_factory=time.time)
     before: dict[str, Any] = dataclasses.field(default_factory=dict)
     recover: Callable[[dict[str, Any]], None] | None = None
+    leaves_job: bool = False
     check: Callable[[], None] = lambda: None
 
     def begin(self, directory: Place) -> None:
         """Writes a new record, and reads the one that is there."""
         self._path = directory / self.name
         self.before = _told(self._path)
-        if self.recover is not None:
+        if self.recover is not None and "finished" not in self.before:
             self.recover(self.before)
         facts: dict[str, Any] = {"job": self.job, "started": _utc(self.started)}
         if self.before and "finished" not in self.before:

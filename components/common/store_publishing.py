@@ -82,7 +82,8 @@ def store_output(
             if evidence and isinstance(error, DataGateError):
                 _clear(failed)
                 _copy(output, failed, {*evidence, RUN_FILE})
-            _clear(output)
+            if not run.leaves_job:
+                _clear(output)
             raise
         if evidence:
             _clear(failed)

@@ -1,7 +1,6 @@
 """Applies the record rules in a pipeline, and writes what they reject."""
 
 import dataclasses
-import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reviewbeam.components.common.artifacts import write_bytes
 from reviewbeam.components.common.columns import (
     LABEL_SEPARATOR,
     REJECTS,
@@ -17,7 +17,7 @@ from reviewbeam.components.common.columns import (
     parquet_bytes,
     to_bytes,
 )
-from reviewbeam.components.common.filesystems import write_atomically
+from reviewbeam.components.common.places import place
 from reviewbeam.components.validation.labels import count_labels
 from reviewbeam.components.validation.rules import ReviewRules
 
@@ -107,7 +107,7 @@ def _write_part(
     part, compressed = element
     rejects = place_rejects([from_bytes(data) for data in compressed], offsets)
     name = f"rejects-{part:05d}-of-{parts:05d}.parquet"
-    write_atomically(posixpath.join(directory, name), parquet_bytes(rejects))
+    write_bytes(place(directory) / name, parquet_bytes(rejects))
     return name
 
 

@@ -1,13 +1,21 @@
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from reviewbeam.components.common.errors import ReviewbeamError
-from reviewbeam.pipelines import flink_cluster
-from reviewbeam.pipelines.flink_cluster import FlinkCluster, UnreachableError
-from reviewbeam.pipelines.flink_runner import NOTE, end_earlier_job
+from reviewbeam.components.common.publishing import staged_output
+from reviewbeam.components.common.run_record import RunRecord
+from reviewbeam.pipelines import flink_cluster, flink_runner
+from reviewbeam.pipelines.flink_cluster import (
+    FlinkCluster,
+    GoneError,
+    UnreachableError,
+)
+from reviewbeam.pipelines.flink_runner import NOTE, end_earlier_job, flink_job
+from reviewbeam.pipelines.options import beam_options
 
 
 class Jobs:
@@ -17,6 +25,7 @@ class Jobs:
         self.jobs = []  # [id, name, state, looks until it ends]
         self.cancelled = []
         self.managers = []
+        self.troubles = 0  # answers that are none
 
     def add(self, name, state="RUNNING", looks=2):
         self.jobs.append([f"id{len(self.jobs)}", name, state, looks])
@@ -47,6 +56,9 @@ def cluster(jobs, monkeypatch):
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
+            if jobs.troubles:
+                jobs.troubles -= 1
+                return self.send_error(500)
             if self.path == "/taskmanagers":
                 return self._answer({"taskmanagers": jobs.managers})
             assert self.path == "/jobs/overview"
@@ -131,10 +143,56 @@ def test_task_managers_share_the_cores_of_their_host(cluster, jobs):
     assert cluster.cores_of_a_task_manager() == 1
 
 
-def test_the_job_of_a_killed_run_is_ended(cluster, jobs):
+def test_the_job_of_a_killed_run_is_ended(cluster, jobs, monkeypatch):
     jobs.add("left")
+    facts = {"name": "left", "id": "id0", "workers_kept": 0.2}
+    monkeypatch.setattr(flink_runner, "_CLOSES_WITHIN", 0.1)
+    monkeypatch.setattr(flink_cluster, "_GONE_AFTER", 0.1)
     end_earlier_job({})
-    end_earlier_job({NOTE: {"address": "http://localhost:9", "name": "left"}})
+    end_earlier_job({NOTE: facts | {"address": "http://localhost:9"}})
     assert jobs.cancelled == []
-    end_earlier_job({NOTE: {"address": cluster.address, "name": "left"}})
+    began = time.monotonic()
+    end_earlier_job({NOTE: facts | {"address": cluster.address}})
     assert jobs.cancelled == ["id0"]
+    assert time.monotonic() - began >= 0.3  # its workers go on for a while
+
+
+def test_a_cluster_that_is_busy_is_not_gone(cluster, jobs, monkeypatch):
+    jobs.add("mine")
+    jobs.troubles = 3
+    assert cluster.end("mine")
+    assert jobs.cancelled == ["id0"]
+    monkeypatch.setattr(flink_cluster, "_PATIENCE", 0.1)
+    jobs.troubles = 10**6
+    with pytest.raises(UnreachableError, match="500") as caught:
+        cluster.end("mine")
+    assert not isinstance(caught.value, GoneError)
+
+
+def test_a_job_that_could_not_be_ended_is_kept_in_mind(
+    cluster, jobs, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(flink_cluster, "_PATIENCE", 0.1)
+    monkeypatch.setattr(flink_runner, "_APPEARS_WITHIN", 0.1)
+    jar = tmp_path / "jar"
+    jar.touch()
+    flags = [f"--flink_master={cluster.address}", f"--flink_job_server_jar={jar}"]
+    options = beam_options(
+        ["--runner=FlinkRunner", *flags, "--job_server_java_launcher=true"], None
+    )
+    run = RunRecord("prepare", recover=end_earlier_job)
+    with (
+        pytest.raises(KeyError),  # what went wrong first
+        staged_output(tmp_path / "out", "prepare", run=run),
+        flink_job(options, "prepare", run),
+    ):
+        jobs.troubles = 10**6
+        raise KeyError
+    told = json.loads((tmp_path / "out.staged" / "run.json").read_text())
+    assert told[NOTE]["name"].startswith("reviewbeam-prepare-")
+    jobs.troubles = 0
+    jobs.add(told[NOTE]["name"])
+    monkeypatch.setattr(flink_runner, "_CLOSES_WITHIN", 0)
+    run = RunRecord("prepare", recover=end_earlier_job)
+    with staged_output(tmp_path / "out", "prepare", run=run):
+        assert jobs.cancelled == ["id0"]

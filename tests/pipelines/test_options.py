@@ -86,6 +86,10 @@ def test_another_runner_has_its_own_workers(monkeypatch):
 def test_options_of_flinks_job_server_are_known():
     flags = ["--object_reuse", "--execution_mode_for_batch=BATCH_FORCED"]
     assert beam_options(["--runner=FlinkRunner", *flags], None)._flags[1:] == flags
+    with pytest.raises(UserError, match="object_reuse: ignored explicit argument"):
+        beam_options(["--runner=FlinkRunner", "--object_reuse=false"], None)
+    with pytest.raises(UserError, match="outlives its launcher"):
+        beam_options(["--runner=FlinkRunner", "--flink_submit_uber_jar"], None)
     with pytest.raises(UserError, match="did you mean '--object_reuse'"):
         beam_options(["--runner=FlinkRunner", "--objects_reuse"], None)
 
@@ -95,3 +99,11 @@ def test_the_work_is_spread_over_slots():
     flags = ["--runner=FlinkRunner", "--parallelism=7"]
     assert processes(beam_options(flags, None)) == 7
     assert processes(beam_options(["--direct_running_mode=in_memory"], None)) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["flinkrunner", "apache_beam.runners.portability.flink_runner.FlinkRunner"]
+)
+def test_a_runner_has_one_name(name):
+    options = beam_options([f"--runner={name}"], None)
+    assert options.get_all_options()["runner"] == "FlinkRunner"

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from reviewbeam.pipelines import score_window
 from reviewbeam.pipelines.score_window import (
     Window,
     closing_at,
@@ -89,11 +90,16 @@ def test_a_signal_after_the_deadline_is_the_first_one(window):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_first_signal_closes_and_the_second_interrupts(window, number):
+def test_the_first_signal_closes_and_a_later_one_interrupts(
+    window, number, monkeypatch
+):
     before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt), closing_on_signals(window):
         os.kill(os.getpid(), number)
         assert window.is_closed()
+        os.kill(os.getpid(), number)  # at once: the same one
+        monkeypatch.setattr(score_window, "_AT_ONCE", 0.01)
+        time.sleep(0.02)
         os.kill(os.getpid(), number)
     assert signal.getsignal(number) == before
 

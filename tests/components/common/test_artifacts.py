@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -148,11 +149,12 @@ def test_bytes_have_the_permissions_asked_for(tmp_path):
     assert (tmp_path / "plain").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
-def test_a_file_that_a_killed_process_left_is_no_obstacle(tmp_path):
-    (tmp_path / f".data.{os.getpid()}.tmp").write_bytes(b"half")
-    write_bytes(tmp_path / "data", b"whole")
-
-    assert (tmp_path / "data").read_bytes() == b"whole"
+def test_many_may_write_the_same_file_at_once(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        for _ in pool.map(
+            lambda _: write_bytes(tmp_path / "data", b"whole" * 1000), range(200)
+        ):
+            assert (tmp_path / "data").read_bytes() == b"whole" * 1000
     assert os.listdir(tmp_path) == ["data"]
 
 
