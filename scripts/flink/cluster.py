@@ -157,6 +157,7 @@ class Cluster:
             "FLINK_PID_DIR": os.fspath(self.folder / "pid"),
             "FLINK_IDENT_STRING": "local",  # in the names of logs
             "STD_REDIRECT_TO_FILE": "true",
+            "TMPDIR": os.fspath(self.folder / "tmp"),  # of workers too
             # Workers are named without a path.
             "PATH": worker_path(),
         }

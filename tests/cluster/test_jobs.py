@@ -209,13 +209,14 @@ def test_prepare_gives_the_same_bytes_however_often_it_is_killed(
         before = job_servers()
         run = Launch(tmp_path, *on_flink)
         job = wait_until(lambda: noted(record))
-        wait_until(flink.workers)
+        old = wait_until(flink.workers)
         kill("launcher", flink, run)
         wait_until(lambda b=before: job_servers() <= b, 5)
         assert state_of(flink, job) == "RUNNING"
         run = Launch(tmp_path, *on_flink)
         wait_until(lambda j=job: state_of(flink, j) == "CANCELED")
         job = wait_until(lambda j=job: noted(record, j))
+        assert not any(map(_parent, old))  # nor do its workers write any more
         wait_until(flink.workers)
         kill(WHAT[round_ % 2], flink, run)
         ended(run)
@@ -277,7 +278,7 @@ def test_a_stopped_score_ends_its_job_and_goes_on(flink, score, tmp_path):
     run = score(output, "--beam", flink.beam_file)
     wait_until(lambda: finished(output) >= 3)
     job = wait_until(lambda: noted(output / "_run.json"))
-    os.kill(run.pid, signal.SIGTERM)
+    os.killpg(run.pid, signal.SIGTERM)  # its job server too, as a terminal would
     ended(run, 75)
     assert state_of(flink, job) == "FINISHED"  # with what it had begun
     assert 0 < len(list(output.glob("model_version=*/*"))) < ROWS // CHUNK_ROWS
