@@ -106,21 +106,20 @@ def _check_worker(command: str) -> None:
 
 def _agreed(cluster: Cluster, settings: Settings, asked: dict) -> Settings:
     """Returns the settings of the cluster that is up, or refuses others."""
-    wanted = dataclasses.replace(settings, **asked)
-    if wanted.task_managers > settings.task_managers:
-        settings = cluster.grow(settings, wanted.task_managers)
-    if wanted != settings:
-        differ = [
-            f"{name} is {is_}, asked for was {asked[name]}"
-            for name, is_ in dataclasses.asdict(settings).items()
-            if name in asked and asked[name] != is_
-        ]
+    task_managers = max(settings.task_managers, asked.get("task_managers", 0))
+    grown = dataclasses.replace(settings, task_managers=task_managers)
+    differ = [
+        f"{name} is {is_}, asked for was {asked[name]}"
+        for name, is_ in dataclasses.asdict(grown).items()
+        if name in asked and asked[name] != is_
+    ]
+    if differ:
         raise Problem(
             f"another cluster is up in {cluster.folder}: {'; '.join(differ)}. End it "
             "with scripts/flink/down first, or use another --folder.",
             2,
         )
-    return settings
+    return cluster.grow(settings, task_managers) if grown != settings else settings
 
 
 def down(arguments: list[str]) -> int:

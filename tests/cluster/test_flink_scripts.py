@@ -52,9 +52,11 @@ def test_listens_on_this_machine_only(flink):
 
 
 def test_other_settings_are_refused_while_it_is_up(flink):
-    done = flink.run("up", "--slots", "2")
+    before = flink.settings(), flink.beam_file.read_bytes()
+    done = flink.run("up", "--task-managers", "3", "--slots", "2")
     assert done.returncode == 2
-    assert "slots is 1, asked for was 2" in done.stderr
+    assert f"up in {flink.folder}: slots is 1, asked for was 2. " in done.stderr
+    assert (flink.settings(), flink.beam_file.read_bytes()) == before
     assert len(flink.pids("task manager")) == 2
 
 
