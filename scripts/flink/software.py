@@ -152,10 +152,11 @@ def _build_job_server(folder: Path) -> None:
         cwd=staged,
         env=os.environ | {"JAVA_HOME": os.fspath(java_home())},
     )
-    _made_by(folder).unlink(missing_ok=True)
+    # Killed anywhere in between there is no job server, and all is made again.
+    job_server(folder).unlink(missing_ok=True)
+    (staged / "pom.xml").rename(_made_by(folder))
     (staged / "target" / "runner.jar").rename(_runner(folder))
     (staged / "target" / "job-server.jar").rename(job_server(folder))
-    (staged / "pom.xml").rename(_made_by(folder))
     shutil.rmtree(staged)
 
 
