@@ -95,8 +95,10 @@ class Cluster:
         )
         for name in ("conf", "tmp", "pid"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
-        (self.folder / "tmp").mkdir(parents=True)
-        (self.folder / "log").mkdir(exist_ok=True)
+        # Logs may quote reviews. A folder that was there before keeps its own mode.
+        for name in ("tmp", "log"):
+            (self.folder / name).mkdir(exist_ok=True)
+            (self.folder / name).chmod(0o700)
         # With the settings of the logs.
         shutil.copytree(
             flink_home(Path(settings.software)) / "conf", self.folder / "conf"

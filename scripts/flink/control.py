@@ -43,6 +43,7 @@ def up(arguments: list[str]) -> int:
     asked = {name: value for name, value in options.items() if value is not None}
     if "software" in asked:
         asked["software"] = os.path.abspath(asked["software"])
+    cluster.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with locked(cluster.folder / ".lock"):
         _up(cluster, asked)
     return 0

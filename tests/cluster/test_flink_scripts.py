@@ -81,6 +81,7 @@ def test_side_by_side_with_a_taken_port_and_without_maven(flink, tmp_path):
     first = flink.processes(), flink.address
     other = Flink(tmp_path / "other")
     other.folder.mkdir()  # with all in one folder, as by default
+    (other.folder / "log").mkdir()
     for path in (*SOFTWARE.glob("flink-*"), SOFTWARE / "job-server.jar"):
         (other.folder / path.name).symlink_to(path)
     bystander = subprocess.Popen(
@@ -94,6 +95,8 @@ def test_side_by_side_with_a_taken_port_and_without_maven(flink, tmp_path):
         assert "WARNING: Flink has no authentication" in printed
         assert other.address.startswith("127.0.0.2:")
         assert other.address != "127.0.0.2:8081"
+    for name in ("log", "tmp"):  # nobody else reads them
+        assert (other.folder / name).stat().st_mode & 0o777 == 0o700
     assert other.rest("overview")["taskmanagers"] == 1
     assert flink.rest("overview")["taskmanagers"] == 2
     ports = other.listens()

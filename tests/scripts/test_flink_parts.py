@@ -45,6 +45,14 @@ def test_a_refused_cluster_stays_as_it_is(asked, message, tmp_path, monkeypatch)
     assert refused.value.code == 2
 
 
+def test_nobody_else_reads_the_folder_of_a_cluster(tmp_path, monkeypatch):
+    import control
+
+    monkeypatch.setattr(control, "_up", lambda cluster, asked: None)
+    control.up(["--folder", str(tmp_path / "clusters" / "one")])
+    assert (tmp_path / "clusters" / "one").stat().st_mode & 0o777 == 0o700
+
+
 @pytest.fixture
 def install(tmp_path, monkeypatch):
     """Installs in a folder as of `install`, with files that a fake Maven made."""
