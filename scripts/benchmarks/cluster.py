@@ -20,6 +20,7 @@ import hashlib
 import itertools
 import json
 import os
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -42,7 +43,9 @@ def main() -> None:
     arguments = _arguments()
     work = Path(arguments.work).resolve()
     work.mkdir(parents=True, exist_ok=True)
-    sizes = sorted(map(int, arguments.sizes.split(",")))
+    sizes = sorted(set(map(int, arguments.sizes.split(","))))
+    if len(sizes) < 2:
+        raise SystemExit(f"--sizes {arguments.sizes}: a line takes two sizes or more.")
     runs: dict[tuple[str, str], dict[int, float]] = {}
     for job in arguments.jobs.split(","):
         for rows in sizes:
@@ -55,11 +58,7 @@ def main() -> None:
                     output = work / "output"
                     shutil.rmtree(output, ignore_errors=True)
                     begun = time.monotonic()
-                    subprocess.run(
-                        [*command, "--output", output, *options],
-                        check=True,
-                        capture_output=True,
-                    )
+                    _run([*command, "--output", str(output), *options])
                     seconds.append(time.monotonic() - begun)
                     digests.add(_digest(output))
                 median = statistics.median(seconds)
@@ -82,6 +81,13 @@ def main() -> None:
             )
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(report, indent=1) + "\n")
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        print(done.stderr, end="", file=sys.stderr)
+        raise SystemExit(f"exit code {done.returncode}: {shlex.join(command)}")
 
 
 def _line(job: str, where: str, seconds: dict[int, float]) -> dict[str, Any]:
