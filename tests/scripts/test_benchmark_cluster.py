@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+CORPUS = ROOT / "tests" / "testdata" / "sample" / "new_arrivals.jsonl"
 
 
 @pytest.mark.parametrize(
@@ -22,10 +23,7 @@ def test_mistakes(sizes, messages, tmp_path):
     done = subprocess.run(
         [
             *(sys.executable, ROOT / "scripts" / "benchmarks" / "cluster.py"),
-            *(
-                "--corpus",
-                ROOT / "tests" / "testdata" / "sample" / "new_arrivals.jsonl",
-            ),
+            *("--corpus", CORPUS),
             *("--encoder", tmp_path / "no-encoder", "--model", tmp_path / "no-model"),
             *("--work", tmp_path / "work", "--beam", beam, "--sizes", sizes),
         ],
