@@ -145,20 +145,38 @@ def test_the_container_recipe_names_what_there_is():
 
 def test_the_manifests_fit_the_options_and_the_image():
     folder = ROOT / "configs" / "beam" / "kubernetes"
-    cluster = yaml.safe_load((folder / "flink-cluster.yaml").read_text())
+    policy, cluster = yaml.safe_load_all((folder / "flink-cluster.yaml").read_text())
     options = yaml.safe_load((folder.parent / "flink-kubernetes.yaml").read_text())
     assert options["flink_master"] == f"{cluster['metadata']['name']}-rest:8081"
     recipe = (CONTAINER / "Dockerfile").read_text()
     version = cluster["spec"]["flinkVersion"].removeprefix("v").replace("_", ".")
     assert f"ARG FLINK={version}\n" in recipe
-    assert options["flink_job_server_jar"] in recipe
+    pom = (ROOT / "scripts" / "flink" / "pom.xml").read_text()
+    assert f"<flink.minor>{version}</flink.minor>" in pom
+    for jar in ("job-server.jar", "runner.jar"):  # as the pom makes them
+        assert re.search(rf"^COPY --from=jars /opt/jars/target/{jar} ", recipe, re.M)
+    assert f"/job-server.jar {options['flink_job_server_jar']}\n" in recipe
+    assert "/runner.jar /opt/flink/lib/" in recipe
+    configuration = cluster["spec"]["flinkConfiguration"]
+    assert configuration["classloader.resolve-order"] == "parent-first"
     job = yaml.safe_load((folder / "score-cronjob.yaml").read_text())
     spec = job["spec"]["jobTemplate"]["spec"]
     (rule,) = spec["podFailurePolicy"]["rules"]
     assert rule["onExitCodes"]["values"] == [2, 3, 4]
+    own, outside = policy["spec"]["ingress"]
+    name = cluster["metadata"]["name"]
+    pods = {"matchLabels": {"app": name, "type": "flink-native-kubernetes"}}
+    assert policy["spec"]["podSelector"] == pods
+    assert own == {"from": [{"podSelector": pods}]}
+    launchers = {"matchLabels": spec["template"]["metadata"]["labels"]}
+    assert launchers != pods and {"podSelector": launchers} in outside["from"]
+    port = int(options["flink_master"].split(":")[1])
+    assert outside["ports"] == [{"protocol": "TCP", "port": port}]
     (container,) = spec["template"]["spec"]["containers"]
     from reviewbeam.pipelines.cli import parse
 
     arguments = parse([*container["command"][1:], *container["args"]])
+    cores = cluster["spec"]["taskManager"]["resource"]["cpu"]
+    assert f"--set=inference.threads={cores}" in container["args"]
     place = Path(arguments.beam).relative_to("/opt/reviewbeam")
     assert (ROOT / place).is_file()
