@@ -13,7 +13,7 @@ from pathlib import Path
 
 from common import DEFAULT_FOLDER, ROOT, Problem, say, tail
 from processes import JOB_MANAGER, TASK_MANAGER, Process, end, mark, processes
-from software import flink_home, has_runner, java_home, job_server
+from software import flink_home, java_home, job_server
 
 _START_SECONDS = 180  # 8 on a quiet machine
 _END_SECONDS = 20  # until SIGKILL
@@ -192,8 +192,6 @@ class Cluster:
             "parallelism": settings.task_managers * settings.slots,
             "environment_type": "PROCESS",
             "environment_config": {"command": settings.worker},
-            # From one stage of a job to the next; a start takes some seconds.
-            "environment_cache_millis": 10_000,
         }
         self.beam_file.write_text(
             "# Beam's options for the cluster of this folder; written by its `up`.\n"
@@ -234,9 +232,6 @@ class Cluster:
             "blob.storage.directory": temporary,
             "web.tmpdir": temporary,
         }
-        if has_runner(Path(settings.software)):
-            # It goes before the same one that comes with a job.
-            values["classloader.resolve-order"] = "parent-first"
         return _yaml(values)
 
 

@@ -38,15 +38,6 @@ def job_server(folder: Path) -> Path:
     return folder / "job-server.jar"
 
 
-def has_runner(folder: Path) -> bool:
-    """Whether the job server is ours, and its twin in Flink's lib/."""
-    return _runner(folder).exists() and _made_by(folder).exists()
-
-
-def _runner(folder: Path) -> Path:
-    return flink_home(folder) / "lib" / "beam-runner.jar"
-
-
 @functools.cache
 def java_home() -> Path:
     """Returns where the Java lies that JAVA_HOME or PATH names."""
@@ -155,7 +146,6 @@ def _build_job_server(folder: Path) -> None:
     # Killed anywhere in between there is no job server, and all is made again.
     job_server(folder).unlink(missing_ok=True)
     (staged / "pom.xml").rename(_made_by(folder))
-    (staged / "target" / "runner.jar").rename(_runner(folder))
     (staged / "target" / "job-server.jar").rename(job_server(folder))
     shutil.rmtree(staged)
 
