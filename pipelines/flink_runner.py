@@ -40,7 +40,7 @@ from reviewbeam.pipelines.options import FLINK
 
 NOTE = "flink_job"  # in a run's record
 _APPEARS_WITHIN = 5.0  # seconds: a job that was being submitted
-_CLOSES_WITHIN = 4.0  # seconds: a worker whose job has ended
+_CLOSES_WITHIN = 3.0  # seconds: a worker that was kept for long enough
 _LOOK_EVERY = 1.0
 # Runs a command that the kernel kills when this process ends.
 _WITH_PARENT = """
@@ -131,14 +131,15 @@ def end_earlier_job(before: dict[str, Any]) -> None:
 def _end(facts: dict[str, Any]) -> None:
     """Ends a job, and waits until its workers write no more.
 
-    Workers end soon after their stage, but for those that are kept for the next one
+    Workers end with their stage, but for those that are kept for the next one
     (--environment_cache_millis): they go on with what they were at.
     """
     within = 0.0 if "id" in facts else _APPEARS_WITHIN
     # A cluster that is gone has taken its jobs along.
     with contextlib.suppress(GoneError):
         if FlinkCluster(facts["address"]).end(facts["name"], appears_within=within):
-            time.sleep(facts["workers_kept"] + _CLOSES_WITHIN)
+            if facts["workers_kept"]:
+                time.sleep(facts["workers_kept"] + _CLOSES_WITHIN)
 
 
 def _note_id(

@@ -8,7 +8,6 @@ what a pipeline brings along it takes the pickled main session, and installs not
 import argparse
 import json
 import os
-import socket
 import sys
 import tempfile
 import threading
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 _LOOK_EVERY = 1.0  # seconds
-_REFUSALS = 2  # in a row
 
 
 def main() -> None:
@@ -38,38 +36,9 @@ def main() -> None:
             _provisioned(arguments.id, arguments.provision_endpoint, Path(folder))
         )
 
-        from apache_beam.portability.api import endpoints_pb2
         from apache_beam.runners.worker import sdk_worker_main
-        from google.protobuf import text_format
 
-        control = text_format.Parse(
-            os.environ["CONTROL_API_SERVICE_DESCRIPTOR"],
-            endpoints_pb2.ApiServiceDescriptor(),
-        )
-        threading.Thread(
-            target=_end_with_server, args=(control.url,), daemon=True
-        ).start()
         sdk_worker_main.main(sys.argv[:1])
-
-
-def _end_with_server(address: str) -> None:
-    """Ends this process when nobody listens at an address of this host any more.
-
-    A task manager that starts a stage again may forget a worker of the first attempt,
-    which would wait for ever for the rest of its bundle.
-    """
-    host, _, port = address.rpartition(":")
-    refused = 0
-    while refused < _REFUSALS:
-        time.sleep(_LOOK_EVERY)
-        try:
-            socket.create_connection((host, int(port)), timeout=10).close()
-            refused = 0
-        except ConnectionRefusedError:
-            refused += 1
-        except OSError:
-            refused = 0
-    os._exit(1)
 
 
 def _end_with(parent: int) -> None:

@@ -2,10 +2,8 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import threading
 import time
 from concurrent import futures
 
@@ -20,7 +18,6 @@ from apache_beam.portability.api import (
 )
 from google.protobuf import json_format, text_format
 
-from reviewbeam.pipelines import worker_boot
 from reviewbeam.pipelines.worker_boot import _provisioned
 
 
@@ -101,22 +98,6 @@ def test_a_main_session_is_where_beams_worker_looks_for_it(provision, tmp_path):
     assert found["SEMI_PERSISTENT_DIRECTORY"] == str(tmp_path)
     assert os.listdir(folder) == ["pickled_main_session"]
     assert (folder / "pickled_main_session").read_bytes() == b"of pickled_main_session"
-
-
-def test_a_worker_ends_with_its_server(monkeypatch):
-    ended = []
-    monkeypatch.setattr(worker_boot.os, "_exit", ended.append)
-    monkeypatch.setattr(worker_boot, "_LOOK_EVERY", 0.01)
-    server = socket.create_server(("localhost", 0))
-    address = f"localhost:{server.getsockname()[1]}"
-    thread = threading.Thread(target=worker_boot._end_with_server, args=(address,))
-    thread.start()
-    for _ in range(5):  # it looks again and again
-        server.accept()[0].close()
-    assert ended == []
-    server.close()
-    thread.join(10)
-    assert ended == [1]
 
 
 def test_a_worker_ends_with_its_parent():
