@@ -137,9 +137,10 @@ def _end(facts: dict[str, Any]) -> None:
     within = 0.0 if "id" in facts else _APPEARS_WITHIN
     # A cluster that is gone has taken its jobs along.
     with contextlib.suppress(GoneError):
-        if FlinkCluster(facts["address"]).end(facts["name"], appears_within=within):
-            if facts["workers_kept"]:
-                time.sleep(facts["workers_kept"] + _CLOSES_WITHIN)
+        cluster = FlinkCluster(facts["address"])
+        was_there = cluster.end(facts["name"], appears_within=within)
+        if was_there and facts["workers_kept"]:
+            time.sleep(facts["workers_kept"] + _CLOSES_WITHIN)
 
 
 def _note_id(
