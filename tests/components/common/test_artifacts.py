@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reviewbeam.components.common import artifacts
 from reviewbeam.components.common.artifacts import (
     MANIFEST,
     canonical_json,
@@ -147,6 +148,23 @@ def test_bytes_have_the_permissions_asked_for(tmp_path):
     umask = os.umask(0)
     os.umask(umask)
     assert (tmp_path / "plain").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_failed_write_leaves_the_older_file(tmp_path, monkeypatch):
+    write_bytes(tmp_path / "data", b"old")
+    before = (tmp_path / "data").stat().st_ino
+
+    def fail(*_):
+        raise OSError("no more space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(artifacts.os, "replace", fail)
+        with pytest.raises(OSError, match="no more space"):
+            write_bytes(tmp_path / "data", b"new")
+    assert (tmp_path / "data").read_bytes() == b"old"
+    write_bytes(tmp_path / "data", b"new")
+    assert (tmp_path / "data").read_bytes() == b"new"
+    assert (tmp_path / "data").stat().st_ino != before
 
 
 def test_many_may_write_the_same_file_at_once(tmp_path):

@@ -1,45 +1,15 @@
-import os
 import sys
 
 import pytest
 
-from reviewbeam.components.common import filesystems
 from reviewbeam.components.common.errors import UserError
-from reviewbeam.components.common.filesystems import (
-    check_library,
-    open_binary,
-    write_atomically,
-)
+from reviewbeam.components.common.filesystems import check_library, open_binary
 
 
-def test_reads_what_it_wrote_without_decompressing(tmp_path):
-    write_atomically(str(tmp_path / "data.gz"), b"no gzip")
+def test_reads_without_decompressing(tmp_path):
+    (tmp_path / "data.gz").write_bytes(b"no gzip")
     with open_binary(str(tmp_path / "data.gz")) as file:
         assert file.read() == b"no gzip"
-
-
-def test_writes_by_rename(tmp_path):
-    path = tmp_path / "data"
-    write_atomically(str(path), b"one")
-    before = path.stat().st_ino
-    write_atomically(str(path), b"two")
-
-    assert path.read_bytes() == b"two"
-    assert path.stat().st_ino != before
-    assert os.listdir(tmp_path) == ["data"]
-
-
-def test_a_failed_write_leaves_the_older_file(tmp_path, monkeypatch):
-    path = tmp_path / "data"
-    write_atomically(str(path), b"old")
-
-    def fail(*_):
-        raise OSError("no more space")
-
-    monkeypatch.setattr(filesystems.FileSystems, "rename", fail)
-    with pytest.raises(OSError, match="no more space"):
-        write_atomically(str(path), b"new")
-    assert path.read_bytes() == b"old"
 
 
 @pytest.mark.parametrize(
