@@ -168,13 +168,10 @@ def state_of(flink, job):
     return found
 
 
-def job_servers():
-    """Pids of job servers, of whomever."""
-    return {
-        int(entry.parent.name)
-        for entry in Path("/proc").glob("[0-9]*/cmdline")
-        if b"job-server.jar\0--flink-master" in _read(entry)
-    }
+def job_servers(flink):
+    """Whether a cluster has job servers."""
+    master = f"job-server.jar\0--flink-master\0http://{flink.address}\0".encode()
+    return any(master in _read(entry) for entry in Path("/proc").glob("[0-9]*/cmdline"))
 
 
 def _parent(pid):
@@ -206,14 +203,14 @@ def test_prepare_gives_the_same_bytes_however_often_it_is_killed(
     record = tmp_path / "dataset.staged" / "run.json"
     on_flink = [*prepare_arguments, "--output", output, "--beam", flink.beam_file]
     for round_ in range(ROUNDS):
-        before = job_servers()
         # Beam may have forgotten an idle one where a stage was started again.
         known = set(flink.workers())
         run = Launch(tmp_path, *on_flink)
         job = wait_until(lambda: noted(record))
         old = wait_until(lambda k=known: set(flink.workers()) - k)
+        assert job_servers(flink)
         kill("launcher", flink, run)
-        wait_until(lambda b=before: job_servers() <= b, 5)
+        wait_until(lambda: not job_servers(flink), 5)
         assert state_of(flink, job) == "RUNNING"
         run = Launch(tmp_path, *on_flink)
         wait_until(lambda j=job: state_of(flink, j) == "CANCELED")
