@@ -1,7 +1,7 @@
 """What a Flink cluster costs and gives: the same jobs on it and on one machine.
 
-`prepare` and `score` run on corpora of two sizes, on the embedded runner with 1 and 2
-processes and on the cluster of --beam with 1 and 2 slots. Two sizes give a straight
+`prepare` and `score` run on corpora of two sizes, on the embedded runner and on the
+cluster of --beam, with 1 and 2 processes or slots (--processes). Two sizes give a straight
 line: the fixed cost of a job, and its cost by row. All outputs of a size must hold the
 same bytes, else the figures are worth nothing and the script fails. The corpus is that
 of prepare.py.
@@ -106,13 +106,14 @@ def _line(job: str, where: str, seconds: dict[int, float]) -> dict[str, Any]:
 def _places(arguments: argparse.Namespace, work: Path) -> dict[str, list[str]]:
     """Returns where a job runs -> options of the command line."""
     places = {}
-    for count in (1, 2):
+    counts = [int(count) for count in arguments.processes.split(",")]
+    for count in counts:
         mode = "multi_processing" if count > 1 else "in_memory"
         places[f"embedded, {count}"] = [
             f"--direct_num_workers={count}",
             f"--direct_running_mode={mode}",
         ]
-    for count in (1, 2):
+    for count in counts:
         options = yaml.safe_load(Path(arguments.beam).read_text())
         file = work / f"flink-{count}.yaml"
         file.write_text(yaml.safe_dump(options | {"parallelism": count}))
@@ -164,6 +165,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", default="prepare,score")
     parser.add_argument("--sizes", default="50000,250000", help="two or more")
     parser.add_argument("--files", type=int, default=8, help="of a corpus")
+    parser.add_argument("--processes", default="1,2", help="of each runner; slots")
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--engine", default="tensorflow")
     parser.add_argument("--batch-tokens", type=int, default=2048)
