@@ -1,8 +1,8 @@
 """What a Flink cluster costs and gives: the same jobs on it and on one machine.
 
 `prepare` and `score` run on corpora of two sizes, on the embedded runner and on the
-cluster of --beam, with 1 and 2 processes or slots (--processes). Two sizes give a straight
-line: the fixed cost of a job, and its cost by row. All outputs of a size must hold the
+cluster of --beam, with 1 and 2 processes or slots (--processes). Two sizes give a
+straight line: the fixed cost of a job, and its cost by row. All outputs of a size must hold the
 same bytes, else the figures are worth nothing and the script fails. The corpus is that
 of prepare.py.
 
