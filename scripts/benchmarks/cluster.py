@@ -2,9 +2,9 @@
 
 `prepare` and `score` run on corpora of two sizes, on the embedded runner and on the
 cluster of --beam, with 1 and 2 processes or slots (--processes). Two sizes give a
-straight line: the fixed cost of a job, and its cost by row. All outputs of a size must hold the
-same bytes, else the figures are worth nothing and the script fails. The corpus is that
-of prepare.py.
+straight line: the fixed cost of a job, and its cost by row. All outputs of a size must
+hold the same bytes, else the figures are worth nothing and the script fails. The corpus
+is that of prepare.py.
 
     scripts/flink/up --task-managers 2 --slots 1
     python scripts/benchmarks/cluster.py --corpus 'reviews/*.jsonl.gz' \
