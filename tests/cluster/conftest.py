@@ -32,11 +32,11 @@ def flink(needs_flink, store_server, tmp_path_factory):
 
     Its workers find the object store, and have another cache than a launcher.
     """
-    cluster = Flink(tmp_path_factory.mktemp("flink"))
     cache = {"REVIEWBEAM_CACHE": str(tmp_path_factory.mktemp("cache-of-workers"))}
-    environment = os.environ | store_server.environment | cache
+    folder = tmp_path_factory.mktemp("flink")
+    cluster = Flink(folder, store_server.environment | cache)
     try:
-        cluster.up("--software", SOFTWARE, env=environment)
+        cluster.up("--software", SOFTWARE)
         yield cluster
         ports = cluster.listens()
         assert ports

@@ -17,15 +17,22 @@ SOFTWARE = ROOT / "runs" / "flink"  # where it is installed once
 class Flink:
     """The cluster of a folder."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, environment: dict[str, str] | None = None):
+        """Names the folder; nothing runs yet.
+
+        Args:
+          folder: of the cluster.
+          environment: that its processes get besides this one's.
+        """
         self.folder = folder
+        self.environment = environment or {}
         self.beam_file = folder / "beam.yaml"
 
     def run(self, script, *options, env=None, timeout=600):
         """Calls one of the scripts; returns its exit code and what it printed."""
         return subprocess.run(
             [ROOT / "scripts" / "flink" / script, "--folder", self.folder, *options],
-            env=env,
+            env=os.environ | self.environment if env is None else env,
             capture_output=True,
             text=True,
             timeout=timeout,

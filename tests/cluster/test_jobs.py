@@ -125,10 +125,11 @@ def ended(run, code=0):
     assert run.end(PATIENCE) == code, run.err
 
 
-def wait_until(happened, seconds=PATIENCE):
+def wait_until(happened, seconds=PATIENCE, alive=None):
     until = time.monotonic() + seconds
     while not (now := happened()):
         assert time.monotonic() < until
+        assert alive is None or alive.is_alive, alive.err
         time.sleep(0.05)
     return now
 
@@ -234,7 +235,7 @@ def test_score_gives_the_same_bytes_whatever_is_killed(
     for round_ in range(ROUNDS):
         output = tmp_path / f"scores-{round_}"
         run = score(output, "--beam", flink.beam_file)
-        wait_until(lambda o=output: finished(o) >= 5)
+        wait_until(lambda o=output: finished(o) >= 5, alive=run)
         job = wait_until(lambda o=output: noted(o / "_run.json"))
         done = written(output.glob("_staged/*/part-*"))
         kill(what, flink, run)
@@ -255,7 +256,10 @@ def test_score_with_a_store_alone_in_common(
     cache = {"REVIEWBEAM_CACHE": str(tmp_path / "cache-of-launchers")}
     before = With(bucket.server.environment | cache, StaleAfter(2))
     run = score(output, "--beam", flink.beam_file, model=stored, before=before)
-    wait_until(lambda: sum("/chunk-" in n for n in bucket.names("scores/_staged")) >= 3)
+    wait_until(
+        lambda: sum("/chunk-" in n for n in bucket.names("scores/_staged")) >= 3,
+        alive=run,
+    )
     job = wait_until(lambda: json.loads(bucket.get("scores/_run.json"))["flink_job"])
     kill("launcher", flink, run)
     time.sleep(3)

@@ -81,6 +81,10 @@ class Launch:
         return self._process.exitcode
 
     @property
+    def is_alive(self):
+        return self._process.is_alive()
+
+    @property
     def pid(self):
         return self._process.pid
 
