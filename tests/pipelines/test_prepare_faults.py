@@ -85,11 +85,24 @@ def _one_message(run):
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_run_is_cured_by_another(moment, launch, job, box):
-    run = launch()
+    run = launch(before=_linger)
     assert run.kill_when(lambda: MOMENTS[moment](box / "out.staged"))
     assert run.end() == -signal.SIGKILL
     assert os.listdir(box) == ["out.staged"]
     _cured(launch(), job, box)
+
+
+def _linger():
+    """Has the end of a run take so long that a kill can't miss it."""
+    from reviewbeam.components.common.run_record import RunRecord
+
+    finish = RunRecord.finish
+
+    def late(record, **facts):
+        time.sleep(2)
+        finish(record, **facts)
+
+    RunRecord.finish = late
 
 
 @pytest.mark.parametrize(
