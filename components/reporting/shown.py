@@ -20,6 +20,7 @@ def plain(value: object, longest: int = LONGEST) -> str:
 
     Control characters become their pictures (U+2400 on), what is invisible or turns
     the writing direction becomes `[U+202E]`, and white space becomes single spaces.
+    Nothing becomes `(empty)`.
     """
     if not isinstance(value, str):
         value = str(value)
@@ -28,7 +29,7 @@ def plain(value: object, longest: int = LONGEST) -> str:
     text = "".join(_visible(cut))
     if len(text) > longest or len(value) > 4 * longest:
         return text[: longest - 1] + "…"
-    return text
+    return text or "(empty)"
 
 
 def _visible(text: str):
