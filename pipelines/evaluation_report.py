@@ -18,6 +18,7 @@ from reviewbeam.components.reporting.evaluation import Evaluation, evaluation_pa
 from reviewbeam.pipelines.evaluate import METRICS, REPORT
 from reviewbeam.pipelines.training_report import read_training
 
+_MADE_FROM = ("model", "baseline", "dataset")
 _NUMBER = re.compile(r"(up to )?[-+]?\d[\d.,e+-]*( to [-+]?\d[\d.,e+-]*)?|–|")
 
 
@@ -45,8 +46,10 @@ def evaluation_report(evaluation: Path, model: Path) -> str:
             rules=_rules(verdict or {"rules": []}),
             tables={name: _shown(table) for name, table in tables.items()},
             notes={name: table.note for name, table in tables.items()},
-            facts={key: run.get(key) for key in ("model", "baseline", "dataset")}
-            | {"": run.get("finished")},
+            facts=[
+                *(f"{key} {run[key]}" for key in _MADE_FROM if run.get(key)),
+                run["finished"],
+            ],
         ),
         training if training.history else None,
     )
@@ -60,11 +63,12 @@ def _shown(table: Table) -> page.Table:
     """Makes a page's table of a text's: what is a number in all rows stands right."""
     columns = [
         (
-            name or ("95 % interval" if place else ""),
+            name or ("95 % interval" if place else "figure"),
             "number" if all(map(_NUMBER.fullmatch, cells)) else "text",
         )
         for place, (name, *cells) in enumerate(
             zip(table.header, *table.rows, strict=True)
         )
     ]
-    return page.Table.cut(columns, table.rows, where=REPORT)
+    rows = ([cell or None for cell in row] for row in table.rows)
+    return page.Table.cut(columns, rows, where=REPORT)

@@ -7,7 +7,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from reviewbeam.components.common.blessing_config import NO, UNDECIDED, YES
+from reviewbeam.components.common.blessing_config import (
+    BROKEN,
+    HOLDS,
+    NO,
+    UNDECIDED,
+    YES,
+)
 from reviewbeam.components.reporting import plots
 from reviewbeam.components.reporting.page import ROWS, Table, Tile, Verdict, render
 from reviewbeam.components.reporting.shown import count, figure
@@ -34,7 +40,7 @@ class Evaluation:
       tables: by what they are of: overall, classes, languages, worst, calibration,
         mistakes, and with a baseline differences.
       notes: a sentence or none to each of them.
-      facts: name -> what the evaluation was made from.
+      facts: what it was made from, and when.
     """
 
     metrics: Mapping[str, Any]
@@ -43,7 +49,7 @@ class Evaluation:
     rules: Sequence[tuple[str, str]]
     tables: Mapping[str, Table]
     notes: Mapping[str, str]
-    facts: Mapping[str, Any]
+    facts: Sequence[str]
 
 
 def evaluation_page(evaluation: Evaluation, training: Training | None) -> str:
@@ -58,12 +64,12 @@ def evaluation_page(evaluation: Evaluation, training: Training | None) -> str:
         "evaluation.html.jinja",
         title=evaluation.heading,
         kind="evaluation",
-        subtitle=" · ".join(f"{k} {v}" for k, v in evaluation.facts.items() if v),
+        subtitle=" · ".join(evaluation.facts),
         verdict=_verdict(evaluation),
         tiles=_tiles(metrics, verdict.get("differences", {})),
         rules=Table.cut(
             [("verdict", "text"), ("rule", "text")],
-            evaluation.rules,
+            ((_badge(said), text) for said, text in evaluation.rules),
             where="blessing.json",
         ),
         judged=verdict,
@@ -80,7 +86,7 @@ def _verdict(evaluation: Evaluation) -> Verdict:
     found = _summary(evaluation.metrics)
     if verdict is None or verdict.get("rules_given") is None:
         return Verdict("plain", "Not judged: the config has no rules", [found])
-    doubts = [f"{said}: {text}" for said, text in rules if said != "holds"]
+    doubts = [f"{said}: {text}" for said, text in rules if said != HOLDS]
     if verdict["verdict"] == YES:
         undecided = sum(said == UNDECIDED for said, _ in rules)
         words = f"Blessed: {len(rules) - undecided} of {len(rules)} rules hold"
@@ -90,6 +96,11 @@ def _verdict(evaluation: Evaluation) -> Verdict:
         return Verdict("bad", f"Not blessed: {verdict['reason']}", [*doubts, found])
     words = "No verdict on the model"
     return Verdict("warning", words, [verdict["reason"], *doubts, found])
+
+
+def _badge(said: str) -> Markup:
+    tone = {HOLDS: "good", BROKEN: "bad", UNDECIDED: "warning"}.get(said, "plain")
+    return Markup('<span class="badge {}">{}</span>').format(tone, said)
 
 
 def _summary(metrics: Mapping[str, Any]) -> str:
@@ -258,10 +269,10 @@ def _confusion_plot(metrics: Mapping[str, Any]) -> tuple[str, Markup] | None:
     matrix, names = metrics["overall"].get("confusion_matrix"), metrics["label_names"]
     if not matrix or len(names) > _CELLS:
         return None
-    caption = "Reviews by true label and the model's"
+    caption = "Reviews by true and predicted label"
     svg = plots.heat_map(
         names, names, matrix,
-        describe=caption, row_axis="true", column_axis="the model's",
+        describe=caption, row_axis="true", column_axis="predicted",
     )  # fmt: skip
     return caption, svg
 
@@ -278,7 +289,7 @@ def _confused(metrics: Mapping[str, Any]) -> Table | None:
         if true != given and number
     ]
     pairs.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
-    columns = [("true", "text"), ("taken for", "text"), ("reviews", "count")]
+    columns = [("true", "text"), ("predicted", "text"), ("reviews", "count")]
     return Table.cut(
         [*columns, ("of the true label's", "percent")],
         ((true, given, number, share) for number, true, given, share in pairs),

@@ -1,7 +1,6 @@
 """What pages tell of a training: its curves, what it learned from, how it was set."""
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from reviewbeam.components.common.model_directory import (
     METADATA,
     ModelMetadata,
 )
+from reviewbeam.components.common.prepare_config import AUGMENTED, SPLITS
 from reviewbeam.components.common.train_config import TrainConfig
 from reviewbeam.components.reporting import plots
 from reviewbeam.components.reporting.page import ROWS, Table, Tile
@@ -83,10 +83,10 @@ def training_tiles(training: Training) -> list[Tile]:
     if "examples" in train:
         tokens = train.get("tokens")
         note = f"{count(tokens)} tokens" if tokens else ""
-        tiles.append(Tile("Trained on", f"{count(train['examples'])} reviews", note))
+        tiles.append(Tile("Training reviews", count(train["examples"]), note))
     if run.get("tokens_per_second"):
-        speed = f"{count(run['tokens_per_second'])} tokens/s"
-        tiles.append(Tile("Speed", speed, "padding not counted"))
+        speed = count(run["tokens_per_second"])
+        tiles.append(Tile("Tokens a second", speed, "padding not counted"))
     if "padding_share" in run:
         share = percent(run["padding_share"])
         tiles.append(Tile("Padding", share, "of what was computed"))
@@ -98,11 +98,11 @@ def training_tiles(training: Training) -> list[Tile]:
     if "seconds" in run:
         tiles.append(Tile("Time", duration(run["seconds"]), "with writing the model"))
     if "replicas" in run:
-        number = run["replicas"]
-        devices = f"{number} device" + "s" * (number != 1)
-        tiles.append(Tile("On", devices, f"computing in {run.get('precision')}"))
-    if run.get("peak_memory_bytes"):
-        tiles.append(Tile("Most memory", size(run["peak_memory_bytes"])))
+        precision = f"computing in {run.get('precision')}"
+        tiles.append(Tile("Devices", count(run["replicas"]), precision))
+    if memory := run.get("peak_memory_bytes"):
+        most = max(memory, key=memory.__getitem__)
+        tiles.append(Tile("Most memory", size(memory[most]), most))
     return tiles
 
 
@@ -119,25 +119,29 @@ def _curves(training: Training) -> Iterator[tuple[str, Markup]]:
     ]
     if not curve:
         return
-    kept = next((e["steps"] for e in epochs if e["epoch"] == best), None)
-    axis = {"axis": "step", "marker": kept and (kept, f"epoch {best}, which is kept")}
+    kept = {epoch["epoch"]: epoch["steps"] for epoch in epochs}.get(best)
+    name = f"epoch {best}, whose weights are kept"
+    axis = {"axis": "step", "marker": kept and (kept, name)}
     steps = [point["step"] for point in curve]
-    ends = [epoch["steps"] for epoch in epochs]
+    measured = [epoch for epoch in epochs if epoch["validation"]]
 
-    def of_validation(key: str) -> tuple[list[int], list[float]]:
-        found = [(epoch["validation"] or {}).get(key) for epoch in epochs]
-        return ends, [math.nan if value is None else value for value in found]
+    def of_validation(key: str, axis: str) -> tuple[list[int], list[float]]:
+        found = [epoch["validation"][key] for epoch in measured]
+        return [epoch[axis] for epoch in measured], found
 
     losses = {"training": (steps, [point["loss"] for point in curve])}
-    measured = any(epoch["validation"] for epoch in epochs)
     if measured:
-        losses["validation"] = of_validation("loss")
+        losses["validation"] = of_validation("loss", "steps")
     yield "Loss", plots.lines(losses, describe="Loss over the steps", **axis)
     if measured:
         figures = {"macro F1": "macro_f1", "accuracy": "accuracy"}
-        drawn = {name: of_validation(key) for name, key in figures.items()}
+        drawn = {name: of_validation(k, "epoch") for name, k in figures.items()}
         describe = "Macro F1 and accuracy on validation after each epoch"
-        yield "On validation", plots.lines(drawn, describe=describe, **axis)
+        marker = (best, name)
+        yield (
+            "On validation",
+            plots.lines(drawn, describe=describe, axis="epoch", marker=marker),
+        )
     rates = {"learning rate": (steps, [point["learning_rate"] for point in curve])}
     describe = "Learning rate over the steps"
     yield "Learning rate", plots.lines(rates, describe=describe, **axis)
@@ -209,6 +213,9 @@ def reliability_plot(told: Mapping[str, Any]) -> Markup | None:
     }
     if not curves:
         return None
+    before, after = (told[when]["bins"] for when in ("before", "after"))
+    if before == after:
+        curves = {"no calibration": curves["before calibration"]}
     describe = "Accuracy by confidence, before and after calibration"
     return plots.reliability(curves, describe=describe)
 
@@ -230,10 +237,11 @@ def _mix(training: Training) -> Markup | None:
 
 
 def _splits(training: Training) -> Table:
+    found = {name: training.split(name) for name in (*SPLITS, AUGMENTED)}
     rows = [
-        (name, found.get("examples"), found.get("tokens"))
-        for name, found in training.metadata.training_statistics.items()
-        if found and "examples" in found
+        (name, split["examples"], split.get("tokens"))
+        for name, split in found.items()
+        if split
     ]
     columns = [("split", "text"), ("reviews", "count"), ("tokens", "count")]
     return Table(columns, rows)
