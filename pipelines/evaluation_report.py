@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reviewbeam.components.common.artifacts import RUN_FILE, read_json
 from reviewbeam.components.common.blessed import BLESSING
@@ -13,22 +13,39 @@ from reviewbeam.components.evaluation.table import (
     heading,
     report_tables,
 )
-from reviewbeam.components.reporting import page
-from reviewbeam.components.reporting.evaluation import Evaluation, evaluation_page
 from reviewbeam.pipelines.evaluate import METRICS, REPORT
+from reviewbeam.pipelines.report_file import REPORT_PAGE, put_report
 from reviewbeam.pipelines.training_report import read_training
+
+if TYPE_CHECKING:
+    from reviewbeam.components.reporting import page
 
 _MADE_FROM = ("model", "baseline", "dataset")
 _NUMBER = re.compile(r"(up to )?[-+]?\d[\d.,e+-]*( to [-+]?\d[\d.,e+-]*)?|–|")
 
 
-def evaluation_report(evaluation: Path, model: Path) -> str:
-    """Returns the page of an evaluation, as HTML.
+def put_evaluation_report(evaluation: Path, model: Path, *, new: bool) -> str | None:
+    """Writes the page of a published evaluation, beside what its manifest describes.
 
     Args:
-      evaluation: its directory, complete.
+      evaluation: its directory.
       model: the directory of the model.
+      new: it was evaluated just now; else a page that stands is left.
+
+    Returns:
+      The page's name; None: it could not be made.
     """
+    path = evaluation / REPORT_PAGE
+    if (path.is_file() and not new) or put_report(
+        path, lambda: _page(evaluation, model)
+    ):
+        return REPORT_PAGE
+    return None
+
+
+def _page(evaluation: Path, model: Path) -> str:
+    from reviewbeam.components.reporting.evaluation import Evaluation, evaluation_page
+
     metrics, run = (read_json(evaluation / name) for name in (METRICS, RUN_FILE))
     verdict = None
     if (evaluation / BLESSING).is_file():
@@ -59,8 +76,10 @@ def _rules(verdict: dict[str, Any]) -> list[tuple[str, str]]:
     return [(rule["verdict"], rule_text(rule)) for rule in worst_first(verdict)]
 
 
-def _shown(table: Table) -> page.Table:
+def _shown(table: Table) -> "page.Table":
     """Makes a page's table of a text's: what is a number in all rows stands right."""
+    from reviewbeam.components.reporting import page
+
     columns = [
         (
             name or ("95 % interval" if place else "figure"),
