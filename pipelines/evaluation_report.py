@@ -1,27 +1,21 @@
 """The page beside an evaluation: its verdict, its figures, and the model's training."""
 
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reviewbeam.components.common.artifacts import RUN_FILE, read_json
 from reviewbeam.components.common.blessed import BLESSING
 from reviewbeam.components.evaluation.blessing_text import rule_text, worst_first
 from reviewbeam.components.evaluation.table import (
-    Table,
     differences_table,
     heading,
     report_tables,
 )
-from reviewbeam.pipelines.evaluate import METRICS, REPORT
+from reviewbeam.pipelines.evaluate import METRICS
 from reviewbeam.pipelines.report_file import REPORT_PAGE, put_report
 from reviewbeam.pipelines.training_report import read_training
 
-if TYPE_CHECKING:
-    from reviewbeam.components.reporting import page
-
 _MADE_FROM = ("model", "baseline", "dataset")
-_NUMBER = re.compile(r"(up to )?[-+]?\d[\d.,e+-]*( to [-+]?\d[\d.,e+-]*)?|–|")
 
 
 def put_evaluation_report(evaluation: Path, model: Path, *, new: bool) -> str | None:
@@ -44,7 +38,11 @@ def put_evaluation_report(evaluation: Path, model: Path, *, new: bool) -> str | 
 
 
 def _page(evaluation: Path, model: Path) -> str:
-    from reviewbeam.components.reporting.evaluation import Evaluation, evaluation_page
+    from reviewbeam.components.reporting.evaluation_page import (
+        Evaluation,
+        evaluation_page,
+        text_table,
+    )
 
     metrics, run = (read_json(evaluation / name) for name in (METRICS, RUN_FILE))
     verdict = None
@@ -61,7 +59,10 @@ def _page(evaluation: Path, model: Path) -> str:
             heading=heading(metrics),
             verdict=verdict,
             rules=_rules(verdict or {"rules": []}),
-            tables={name: _shown(table) for name, table in tables.items()},
+            tables={
+                name: text_table(table.header, table.rows)
+                for name, table in tables.items()
+            },
             notes={name: table.note for name, table in tables.items()},
             facts=[
                 *(f"{key} {run[key]}" for key in _MADE_FROM if run.get(key)),
@@ -74,20 +75,3 @@ def _page(evaluation: Path, model: Path) -> str:
 
 def _rules(verdict: dict[str, Any]) -> list[tuple[str, str]]:
     return [(rule["verdict"], rule_text(rule)) for rule in worst_first(verdict)]
-
-
-def _shown(table: Table) -> "page.Table":
-    """Makes a page's table of a text's: what is a number in all rows stands right."""
-    from reviewbeam.components.reporting import page
-
-    columns = [
-        (
-            name or ("95 % interval" if place else "figure"),
-            "number" if all(map(_NUMBER.fullmatch, cells)) else "text",
-        )
-        for place, (name, *cells) in enumerate(
-            zip(table.header, *table.rows, strict=True)
-        )
-    ]
-    rows = ([cell or None for cell in row] for row in table.rows)
-    return page.Table.cut(columns, rows, where=REPORT)

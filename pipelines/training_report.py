@@ -29,7 +29,7 @@ def train_and_report(
     from reviewbeam.components.trainer.train import train
 
     def make() -> str:
-        from reviewbeam.components.reporting.model import model_page
+        from reviewbeam.components.reporting.model_page import model_page
 
         return model_page(read_training(output))
 

@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from markupsafe import Markup
-
 from reviewbeam.components.common.model_directory import (
     HISTORY,
     METADATA,
@@ -13,8 +11,7 @@ from reviewbeam.components.common.model_directory import (
 )
 from reviewbeam.components.common.prepare_config import AUGMENTED, SPLITS
 from reviewbeam.components.common.train_config import TrainConfig
-from reviewbeam.components.reporting import plots
-from reviewbeam.components.reporting.page import ROWS, Table, Tile
+from reviewbeam.components.reporting.page import Table, Tile
 from reviewbeam.components.reporting.shown import (
     count,
     duration,
@@ -22,9 +19,13 @@ from reviewbeam.components.reporting.shown import (
     percent,
     size,
 )
+from reviewbeam.components.reporting.training_figures import (
+    language_plot,
+    reliability_plot,
+    training_curves,
+)
 
 _WAITING = 0.1  # of the time: the devices are kept from their work
-_MOST_PARTS = 8  # of a stacked bar
 # What decides most; whatever else is not at its default is told too.
 _SETTINGS = (
     "training.epochs",
@@ -64,10 +65,12 @@ def training_section(training: Training) -> dict[str, Any]:
     """Returns what `training.html.jinja` shows: plots, and tables with their titles."""
     return {
         "tiles": training_tiles(training),
-        "curves": list(_curves(training)),
+        "curves": list(training_curves(training.history)),
         "epochs": _epochs(training),
         "calibration": _calibration(training),
-        "mix": _mix(training),
+        "mix": language_plot(
+            training.split("train").get("languages", {}), training.metadata.labels.names
+        ),
         "splits": _splits(training),
         "labels": _labels(training),
         "languages": _languages(training),
@@ -104,47 +107,6 @@ def training_tiles(training: Training) -> list[Tile]:
         most = max(memory, key=memory.__getitem__)
         tiles.append(Tile("Most memory", size(memory[most]), most))
     return tiles
-
-
-def _curves(training: Training) -> Iterator[tuple[str, Markup]]:
-    """Yields captions and plots over the steps."""
-    epochs, best = training.history["epochs"], training.history["best_epoch"]
-    curve = training.history.get("curve") or [
-        {
-            "step": epoch["steps"],
-            "loss": epoch["training"]["loss"],
-            "learning_rate": epoch["learning_rate"],
-        }
-        for epoch in epochs
-    ]
-    if not curve:
-        return
-    kept = {epoch["epoch"]: epoch["steps"] for epoch in epochs}.get(best)
-    name = f"epoch {best}, whose weights are kept"
-    axis = {"axis": "step", "marker": kept and (kept, name)}
-    steps = [point["step"] for point in curve]
-    measured = [epoch for epoch in epochs if epoch["validation"]]
-
-    def of_validation(key: str, axis: str) -> tuple[list[int], list[float]]:
-        found = [epoch["validation"][key] for epoch in measured]
-        return [epoch[axis] for epoch in measured], found
-
-    losses = {"training": (steps, [point["loss"] for point in curve])}
-    if measured:
-        losses["validation"] = of_validation("loss", "steps")
-    yield "Loss", plots.lines(losses, describe="Loss over the steps", **axis)
-    if measured:
-        figures = {"macro F1": "macro_f1", "accuracy": "accuracy"}
-        drawn = {name: of_validation(k, "epoch") for name, k in figures.items()}
-        describe = "Macro F1 and accuracy on validation after each epoch"
-        marker = (best, name)
-        yield (
-            "On validation",
-            plots.lines(drawn, describe=describe, axis="epoch", marker=marker),
-        )
-    rates = {"learning rate": (steps, [point["learning_rate"] for point in curve])}
-    describe = "Learning rate over the steps"
-    yield "Learning rate", plots.lines(rates, describe=describe, **axis)
 
 
 def _epochs(training: Training) -> Table:
@@ -199,41 +161,6 @@ def _calibration(training: Training) -> dict[str, Any] | None:
         "plot": reliability_plot(told),
         "table": Table.cut([*columns, ("thresholds", "text")], rows, where=METADATA),
     }
-
-
-def reliability_plot(told: Mapping[str, Any]) -> Markup | None:
-    """Draws `bins` of `before` and `after`; None: an earlier release kept none."""
-    curves = {
-        f"{when} calibration": [
-            (point["confidence"], point["accuracy"], point["rows"])
-            for point in told[when]["bins"]
-        ]
-        for when in ("before", "after")
-        if told.get(when, {}).get("bins")
-    }
-    if not curves:
-        return None
-    before, after = (told[when]["bins"] for when in ("before", "after"))
-    if before == after:
-        curves = {"no calibration": curves["before calibration"]}
-    describe = "Accuracy by confidence, before and after calibration"
-    return plots.reliability(curves, describe=describe)
-
-
-def _mix(training: Training) -> Markup | None:
-    """Draws the labels of each language in training."""
-    names = training.metadata.labels.names
-    counts = {
-        code or "not known": labels
-        for code, labels in training.split("train").get("languages", {}).items()
-        if isinstance(labels, Mapping)
-    }
-    if not counts or len(names) > _MOST_PARTS:
-        return None
-    codes = sorted(counts, key=lambda code: (-sum(counts[code].values()), code))[:ROWS]
-    series = {name: [counts[code].get(name, 0) for code in codes] for name in names}
-    describe = "Share of the labels in each language's training reviews"
-    return plots.stacked_bars(codes, series, describe=describe)
 
 
 def _splits(training: Training) -> Table:

@@ -14,17 +14,20 @@ from reviewbeam.components.common.blessing_config import (
     UNDECIDED,
     YES,
 )
-from reviewbeam.components.reporting import plots
-from reviewbeam.components.reporting.page import ROWS, Table, Tile, Verdict, render
+from reviewbeam.components.reporting.evaluation_figures import (
+    confused_labels,
+    evaluation_plots,
+    figure_name,
+    main_figure,
+)
+from reviewbeam.components.reporting.page import Table, Tile, Verdict, render
 from reviewbeam.components.reporting.shown import count, figure
 from reviewbeam.components.reporting.training import (
     Training,
-    reliability_plot,
     training_section,
 )
 
-_CELLS = 12  # classes of a confusion matrix that can be read
-_PAIRS = 15  # of confused classes
+_NUMBER = re.compile(r"(up to )?[-+]?\d[\d.,e+-]*( to [-+]?\d[\d.,e+-]*)?|–|")
 _SEEN_TOO = 0.01  # share of the rows that training saw: the figures flatter
 
 
@@ -52,6 +55,25 @@ class Evaluation:
     facts: Sequence[str]
 
 
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Makes a table of what stands in report.txt, numbers to the right.
+
+    Args:
+      header: names of the columns; an empty one is of an interval, the first one of
+        figures.
+      rows: of texts; an empty one is nothing.
+    """
+    columns = [
+        (
+            name or ("95 % interval" if place else "figure"),
+            "number" if all(map(_NUMBER.fullmatch, cells)) else "text",
+        )
+        for place, (name, *cells) in enumerate(zip(header, *rows, strict=True))
+    ]
+    shown = ([cell or None for cell in row] for row in rows)
+    return Table.cut(columns, shown, where="report.txt")
+
+
 def evaluation_page(evaluation: Evaluation, training: Training | None) -> str:
     """Returns the page that lies beside an evaluation, as HTML.
 
@@ -75,8 +97,8 @@ def evaluation_page(evaluation: Evaluation, training: Training | None) -> str:
         judged=verdict,
         tables=evaluation.tables,
         notes=evaluation.notes,
-        plots=_plots(metrics),
-        confused=_confused(metrics),
+        plots=evaluation_plots(metrics),
+        confused=confused_labels(metrics),
         training=training and training_section(training),
     )
 
@@ -104,11 +126,11 @@ def _badge(said: str) -> Markup:
 
 
 def _summary(metrics: Mapping[str, Any]) -> str:
-    overall, name = metrics["overall"], _main_figure(metrics)
+    overall, name = metrics["overall"], main_figure(metrics)
     main, accuracy = overall["figures"][name], overall["figures"]["accuracy"]
     exact = "exact match" if metrics["type"] == "multilabel" else "accuracy"
     return (
-        f"{_named(name)} {_with_interval(main)}, {exact} {_with_interval(accuracy)} "
+        f"{figure_name(name)} {_with_interval(main)}, {exact} {_with_interval(accuracy)} "
         f"on {count(overall['rows'])} reviews."
     )
 
@@ -125,21 +147,12 @@ def _interval(found: Mapping[str, Any]) -> str:
     return f"{figure(low)} to {figure(high)}"
 
 
-def _main_figure(metrics: Mapping[str, Any]) -> str:
-    """Of multilabel slices macro F1 counts 0 for each label that they don't have."""
-    return "micro_f1" if metrics["type"] == "multilabel" else "macro_f1"
-
-
-def _named(name: str) -> str:
-    return {"micro_f1": "Micro F1", "macro_f1": "Macro F1"}[name]
-
-
 def _tiles(
     metrics: Mapping[str, Any], differences: Mapping[str, Mapping[str, Any]]
 ) -> list[Tile]:
-    overall, main = metrics["overall"], _main_figure(metrics)
+    overall, main = metrics["overall"], main_figure(metrics)
     figures = overall["figures"]
-    names = {main: _named(main)}
+    names = {main: figure_name(main)}
     names |= {"macro_f1": "Macro F1", "accuracy": "Accuracy"}
     if metrics["type"] == "multilabel":
         names["accuracy"] = "Exact match"
@@ -179,120 +192,5 @@ def _gain(name: str, found: Mapping[str, Any]) -> Tile:
     elif interval and max(interval) < 0:
         tone = "bad"
     note = "{:+.3f} to {:+.3f}".format(*interval) if interval else ""
-    title = f"{_named(name)} against the baseline"
+    title = f"{figure_name(name)} against the baseline"
     return Tile(title, f"{found['difference']:+.3f}", note, tone)
-
-
-# === Plots ===
-
-
-def _plots(metrics: Mapping[str, Any]) -> dict[str, tuple[str, Markup] | None]:
-    """Returns what a plot is of -> its caption and the plot; None: there is none."""
-    lengths = metrics["slices"].get("length", {})
-    return {
-        "confusion": _confusion_plot(metrics),
-        "classes": _class_plot(metrics),
-        "languages": _slice_plot(metrics, "language", _by_rows(metrics["languages"])),
-        "lengths": _slice_plot(
-            metrics, "length", dict(sorted(lengths.items(), key=_first_number))
-        ),
-        "reliability": _with_caption(
-            "How often it is right, by how sure it is",
-            reliability_plot(metrics.get("reliability", {})),
-        ),
-    }
-
-
-def _with_caption(caption: str, svg: Markup | None) -> tuple[str, Markup] | None:
-    return svg and (caption, svg)
-
-
-def _by_rows(slices: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(sorted(slices.items(), key=lambda entry: -entry[1]["rows"]))
-
-
-def _first_number(entry: tuple[str, Any]) -> int:
-    """A bucket's place: JSON has them in the order of their letters."""
-    return int(re.match(r"\d*", entry[0])[0] or 0)
-
-
-def _slice_plot(
-    metrics: Mapping[str, Any], what: str, slices: Mapping[str, Any]
-) -> tuple[str, Markup] | None:
-    """Draws the main figure of slices, each beside that of all rows."""
-    if not slices:
-        return None
-    name = _main_figure(metrics)
-    drawn = dict(list(slices.items())[:ROWS])
-    caption = f"{_named(name)} by {what} (reviews)"
-    if len(slices) > ROWS:
-        caption += f", the {ROWS} of {len(slices)} with most reviews"
-    svg = _bars(
-        [f"{value[:40]} ({count(found['rows'])})" for value, found in drawn.items()],
-        [found["figures"][name] for found in drawn.values()],
-        caption,
-        marker=(metrics["overall"]["figures"][name]["value"], "all reviews"),
-    )
-    return caption, svg
-
-
-def _class_plot(metrics: Mapping[str, Any]) -> tuple[str, Markup]:
-    figures, names = metrics["overall"]["figures"], metrics["label_names"]
-    caption = "F1 by label"
-    if len(names) > ROWS:
-        names = sorted(names, key=lambda name: figures[f"f1.{name}"]["value"])[:ROWS]
-        caption += f", the {ROWS} lowest of {len(metrics['label_names'])}"
-    return caption, _bars(names, [figures[f"f1.{name}"] for name in names], caption)
-
-
-def _bars(
-    names: Sequence[str],
-    found: Sequence[Mapping[str, Any]],
-    describe: str,
-    marker: tuple[float, str] | None = None,
-) -> Markup:
-    return plots.bars(
-        names,
-        [each["value"] for each in found],
-        describe=describe,
-        form="figure",
-        intervals=[each["interval"] and tuple(each["interval"]) for each in found],
-        marker=marker,
-        limits=(0, 1),
-    )
-
-
-# === Confusion ===
-
-
-def _confusion_plot(metrics: Mapping[str, Any]) -> tuple[str, Markup] | None:
-    matrix, names = metrics["overall"].get("confusion_matrix"), metrics["label_names"]
-    if not matrix or len(names) > _CELLS:
-        return None
-    caption = "Reviews by true and predicted label"
-    svg = plots.heat_map(
-        names, names, matrix,
-        describe=caption, row_axis="true", column_axis="predicted",
-    )  # fmt: skip
-    return caption, svg
-
-
-def _confused(metrics: Mapping[str, Any]) -> Table | None:
-    """Returns the labels most often taken for another; None: rows have several."""
-    matrix, names = metrics["overall"].get("confusion_matrix"), metrics["label_names"]
-    if not matrix:
-        return None
-    pairs = [
-        (number, true, given, number / sum(row))
-        for true, row in zip(names, matrix, strict=True)
-        for given, number in zip(names, row, strict=True)
-        if true != given and number
-    ]
-    pairs.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
-    columns = [("true", "text"), ("predicted", "text"), ("reviews", "count")]
-    return Table.cut(
-        [*columns, ("of the true label's", "percent")],
-        ((true, given, number, share) for number, true, given, share in pairs),
-        where="report.txt",
-        limit=_PAIRS,
-    )
