@@ -6,10 +6,11 @@ from typing import Any
 
 from reviewbeam.components.common.prepare_config import SPLITS
 from reviewbeam.components.reporting.charts import (
+    NOT_KNOWN,
     binned,
     by_count,
-    largest,
-    mix_by_language,
+    label_mix,
+    largest_first,
     total_of,
 )
 from reviewbeam.components.reporting.page import Table
@@ -64,7 +65,7 @@ class DatasetFigures:
         for split in self.splits.values():
             for name, labels in split["languages"].items():
                 languages.setdefault(name, Counter()).update(labels)
-        return languages
+        return largest_first(languages)
 
     # What came in
 
@@ -155,13 +156,13 @@ class DatasetFigures:
     def labels_plot(self):
         """Draws labels per language."""
         describe = "Share of each label in the examples of each language"
-        return mix_by_language(self.languages, self.labels, describe)
+        return label_mix(self.languages, self.labels, describe)
 
     def splits_plot(self):
         """Draws labels per split."""
         splits = {name: split["labels"] for name, split in self.splits.items()}
         describe = "Share of each label in the examples of each split"
-        return mix_by_language(splits, self.labels, describe)
+        return label_mix(splits, self.labels, describe)
 
     def languages_table(self) -> Table:
         """Lists languages with their examples by split."""
@@ -170,7 +171,7 @@ class DatasetFigures:
         columns += [("Of all", "percent"), *((s, "count") for s in self.splits)]
         rows = (
             [
-                name or "not known",
+                name or NOT_KNOWN,
                 self.languages[name].total(),
                 self.languages[name].total() / (examples or 1),
                 *(
@@ -178,7 +179,7 @@ class DatasetFigures:
                     for split in self.splits.values()
                 ),
             ]
-            for name in largest(self.languages)
+            for name in self.languages
         )
         if self.facts["labels"]["type"] != "multilabel":
             columns[1] = ("Examples", "count")

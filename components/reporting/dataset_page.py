@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from reviewbeam.components.reporting.charts import largest
+from reviewbeam.components.reporting.charts import NOT_KNOWN
 from reviewbeam.components.reporting.dataset_figures import DatasetFigures
 from reviewbeam.components.reporting.page import Tile, Verdict, render
 from reviewbeam.components.reporting.shown import count, percent
@@ -95,7 +95,7 @@ def _tiles(figures: DatasetFigures, allowed_rejects: float | None) -> Iterator[T
     note = f"{count(figures.duplicates)} rows"
     yield Tile("Duplicates", percent(figures.share(figures.duplicates)), note)
     if figures.languages:
-        first = largest(figures.languages)[0] or "not known"
+        first = next(iter(figures.languages)) or NOT_KNOWN
         yield Tile("Languages", count(len(figures.languages)), f"most of all {first}")
     if figures.splits and figures.text:
         note = f"longer than {figures.text['max_tokens']} tokens"

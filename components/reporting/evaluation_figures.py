@@ -13,6 +13,7 @@ from reviewbeam.components.reporting.training_figures import reliability_plot
 
 _CELLS = 12  # classes of a confusion matrix that can be read
 _PAIRS = 15  # of confused classes
+Captioned = tuple[str, Markup]
 
 
 def main_figure(metrics: Mapping[str, Any]) -> str:
@@ -30,7 +31,7 @@ def figure_name(name: str) -> str:
 
 def evaluation_plots(
     metrics: Mapping[str, Any],
-) -> dict[str, tuple[str, Markup] | None]:
+) -> dict[str, Captioned | None]:
     """Returns what a plot is of -> its caption and the plot; None: there is none."""
     lengths = metrics["slices"].get("length", {})
     return {
@@ -47,7 +48,7 @@ def evaluation_plots(
     }
 
 
-def _with_caption(caption: str, svg: Markup | None) -> tuple[str, Markup] | None:
+def _with_caption(caption: str, svg: Markup | None) -> Captioned | None:
     return svg and (caption, svg)
 
 
@@ -62,7 +63,7 @@ def _first_number(entry: tuple[str, Any]) -> int:
 
 def _slice_plot(
     metrics: Mapping[str, Any], what: str, slices: Mapping[str, Any]
-) -> tuple[str, Markup] | None:
+) -> Captioned | None:
     """Draws the main figure of slices, each beside that of all rows."""
     if not slices:
         return None
@@ -80,7 +81,7 @@ def _slice_plot(
     return caption, svg
 
 
-def _class_plot(metrics: Mapping[str, Any]) -> tuple[str, Markup]:
+def _class_plot(metrics: Mapping[str, Any]) -> Captioned:
     figures, names = metrics["overall"]["figures"], metrics["label_names"]
     caption = "F1 by label"
     if len(names) > ROWS:
@@ -106,7 +107,7 @@ def _bars(
     )
 
 
-def _confusion_plot(metrics: Mapping[str, Any]) -> tuple[str, Markup] | None:
+def _confusion_plot(metrics: Mapping[str, Any]) -> Captioned | None:
     matrix, names = metrics["overall"].get("confusion_matrix"), metrics["label_names"]
     if not matrix or len(names) > _CELLS:
         return None

@@ -130,8 +130,8 @@ def _summary(metrics: Mapping[str, Any]) -> str:
     main, accuracy = overall["figures"][name], overall["figures"]["accuracy"]
     exact = "exact match" if metrics["type"] == "multilabel" else "accuracy"
     return (
-        f"{figure_name(name)} {_with_interval(main)}, {exact} {_with_interval(accuracy)} "
-        f"on {count(overall['rows'])} reviews."
+        f"{figure_name(name)} {_with_interval(main)}, "
+        f"{exact} {_with_interval(accuracy)} on {count(overall['rows'])} reviews."
     )
 
 

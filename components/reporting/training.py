@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from markupsafe import Markup
+
 from reviewbeam.components.common.model_directory import (
     HISTORY,
     METADATA,
@@ -11,6 +13,11 @@ from reviewbeam.components.common.model_directory import (
 )
 from reviewbeam.components.common.prepare_config import AUGMENTED, SPLITS
 from reviewbeam.components.common.train_config import TrainConfig
+from reviewbeam.components.reporting.charts import (
+    NOT_KNOWN,
+    label_mix,
+    largest_first,
+)
 from reviewbeam.components.reporting.page import Table, Tile
 from reviewbeam.components.reporting.shown import (
     count,
@@ -20,7 +27,6 @@ from reviewbeam.components.reporting.shown import (
     size,
 )
 from reviewbeam.components.reporting.training_figures import (
-    language_plot,
     reliability_plot,
     training_curves,
 )
@@ -68,9 +74,7 @@ def training_section(training: Training) -> dict[str, Any]:
         "curves": list(training_curves(training.history)),
         "epochs": _epochs(training),
         "calibration": _calibration(training),
-        "mix": language_plot(
-            training.split("train").get("languages", {}), training.metadata.labels.names
-        ),
+        "mix": _mix(training),
         "splits": _splits(training),
         "labels": _labels(training),
         "languages": _languages(training),
@@ -163,6 +167,22 @@ def _calibration(training: Training) -> dict[str, Any] | None:
     }
 
 
+def _mix(training: Training) -> Markup | None:
+    """Draws the labels of each language in training."""
+    languages = {
+        code: labels
+        for code, labels in training.split("train").get("languages", {}).items()
+        if isinstance(labels, Mapping)
+    }
+    if not languages:
+        return None
+    return label_mix(
+        largest_first(languages),
+        training.metadata.labels.names,
+        "Share of the labels in each language's training reviews",
+    )
+
+
 def _splits(training: Training) -> Table:
     found = {name: training.split(name) for name in (*SPLITS, AUGMENTED)}
     rows = [
@@ -191,7 +211,7 @@ def _languages(training: Training) -> Table | None:
     if all(entry["seen"] == entry["rows"] for entry in seen):
         return None
     columns = [("language", "text"), ("reviews", "count"), ("seen an epoch", "count")]
-    rows = [(e["language"] or "not known", e["rows"], e["seen"]) for e in seen]
+    rows = [(e["language"] or NOT_KNOWN, e["rows"], e["seen"]) for e in seen]
     return Table.cut(columns, rows, where=HISTORY)
 
 
@@ -202,7 +222,7 @@ def _against(training: Training) -> Table | None:
     keys = ("macro_f1", "accuracy")
     rows = [
         (
-            entry["language"] or "not known",
+            entry["language"] or NOT_KNOWN,
             entry["rows"],
             *(entry[when][key] for key in keys for when in ("before", "after")),
         )

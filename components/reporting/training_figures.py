@@ -1,14 +1,11 @@
-"""The plots of a training: its curves, its reliability, what it learned from."""
+"""The plots of a training: its curves and its reliability."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from markupsafe import Markup
 
 from reviewbeam.components.reporting import plots
-from reviewbeam.components.reporting.page import ROWS
-
-_MOST_PARTS = 8  # of a stacked bar
 
 
 def training_curves(history: Mapping[str, Any]) -> Iterator[tuple[str, Markup]]:
@@ -73,23 +70,3 @@ def reliability_plot(told: Mapping[str, Any]) -> Markup | None:
         curves = {"no calibration": curves["before calibration"]}
     describe = "Accuracy by confidence, before and after calibration"
     return plots.reliability(curves, describe=describe)
-
-
-def language_plot(languages: Mapping[str, Any], names: Sequence[str]) -> Markup | None:
-    """Draws the labels of each language in training; None: they are too many.
-
-    Args:
-      languages: code -> label -> reviews.
-      names: of the labels.
-    """
-    counts = {
-        code or "not known": labels
-        for code, labels in languages.items()
-        if isinstance(labels, Mapping)
-    }
-    if not counts or len(names) > _MOST_PARTS:
-        return None
-    codes = sorted(counts, key=lambda code: (-sum(counts[code].values()), code))[:ROWS]
-    series = {name: [counts[code].get(name, 0) for code in codes] for name in names}
-    describe = "Share of the labels in each language's training reviews"
-    return plots.stacked_bars(codes, series, describe=describe)
