@@ -10,6 +10,7 @@ from reviewbeam.components.common.errors import DataGateError
 from reviewbeam.components.common.places import Place
 from reviewbeam.components.common.prepare_config import PrepareConfig, SchemaRules
 from reviewbeam.components.validation import statistics as stats
+from reviewbeam.components.validation.anomalies import Anomaly, find_anomalies, is_fatal
 from reviewbeam.components.validation.drift import (
     Drift,
     drift_anomalies,
@@ -24,7 +25,7 @@ def check_statistics(
     rules: SchemaRules,
     baseline: statistics_pb2.DatasetFeatureStatisticsList | None,
     places: Mapping[Key, str],
-) -> tuple[schema_pb2.Schema, list[stats.Anomaly], list[Drift]]:
+) -> tuple[schema_pb2.Schema, list[Anomaly], list[Drift]]:
     """Holds the statistics of a dataset against its schema and its baseline.
 
     Args:
@@ -46,14 +47,14 @@ def check_statistics(
     drift = []
     if baseline is not None:
         drift = measure_drift(statistics, baseline, rules.drift, schema)
-    anomalies = stats.find_anomalies(statistics, schema, places)
+    anomalies = find_anomalies(statistics, schema, places)
     return schema, anomalies + drift_anomalies(drift, places), drift
 
 
 def pass_gate(
     config: PrepareConfig,
     described: dict[str, Any],
-    anomalies: list[stats.Anomaly],
+    anomalies: list[Anomaly],
     report: Place,
 ) -> None:
     """Stops a dataset that the config doesn't allow.
@@ -71,7 +72,7 @@ def pass_gate(
     problems += [
         f"{anomaly}; schema_rules.fatal stops on it."
         for anomaly in anomalies
-        if stats.is_fatal(anomaly, config.schema_rules)
+        if is_fatal(anomaly, config.schema_rules)
     ]
     if not problems:
         return

@@ -14,7 +14,8 @@ from reviewbeam.components.trainer.train import train
 from reviewbeam.pipelines import serving
 from reviewbeam.pipelines.blessing import evaluate_and_bless
 from reviewbeam.pipelines.prepare import prepare
-from reviewbeam.pipelines.score import ScoreReport, score
+from reviewbeam.pipelines.score import score
+from reviewbeam.pipelines.score_summary import ScoreReport
 
 DATASET, MODEL, EVALUATION, SCORES = "dataset", "model", "evaluation", "scores"
 

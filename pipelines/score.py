@@ -49,6 +49,7 @@ from reviewbeam.pipelines.score_settings import (
     settings,
     staging_conditions,
 )
+from reviewbeam.pipelines.score_summary import ScoreReport
 from reviewbeam.pipelines.score_window import (
     Window,
     closing_at,
@@ -63,22 +64,6 @@ from reviewbeam.pipelines.scores_manifest import (
     locked_scores,
 )
 from reviewbeam.pipelines.store_window import StoreWindow
-
-
-@dataclasses.dataclass(frozen=True)
-class ScoreReport:
-    """What a run of `score` did."""
-
-    version: str  # name of the partition: the model and all that changes bytes
-    scored: list[dict[str, Any]]  # manifest's entries of the files published now
-    known: int  # files that had been scored before
-    total: int  # scores that the output holds of this version
-    damaged: dict[str, str]  # path -> what is wrong; nothing of it was published
-    removed: list[str]  # files that were scored once and are gone; their scores stay
-    unfinished: int  # files of which chunks are left to score
-    inference: dict[str, Any]  # engine, budget, and what was counted
-    drift: list[ServingDrift]  # of what was published now, from the model's training
-    stopped: bool  # by the deadline, the limit or a signal
 
 
 def score(
@@ -112,33 +97,21 @@ def score(
       BusyError: another run writes the same output.
     """
     now = datetime.datetime.now().astimezone()
-    deadline = config.deadline and next_deadline(config.deadline, now)
+    until = config.deadline and next_deadline(config.deadline, now)
     output = output.absolute()
     options = with_processes(options, len(visible_gpus()))  # one for each
-    directory = open_model(os.path.abspath(model))
-    rules = review_rules(config, directory.metadata)
+    opened = open_model(os.path.abspath(model))
+    rules = review_rules(config, opened.metadata)
     with locked_scores(output, lock=lock) as run:
         manifest = Manifest.read(output, run.check)
         check_format(config, manifest)
         found = find_score_files(config, manifest, verify=verify)
-        resolved = resolve_for_output(config, directory, manifest, output, options)
-        version = ScoresVersion(
-            output,
-            manifest,
-            settings(config, directory, resolved),
-            staging_conditions(config, rules),
-        )
+        resolved = resolve_for_output(config, opened, manifest, output, options)
+        wanted = settings(config, opened, resolved)
+        conditions = staging_conditions(config, rules)
+        version = ScoresVersion(output, manifest, wanted, conditions)
         job = _Job(
-            config,
-            directory,
-            rules,
-            resolved,
-            version,
-            found,
-            options,
-            run,
-            deadline,
-            show,
+            config, opened, rules, resolved, version, found, options, run, until, show
         )
         report = job.run(limit, accept_drift)
         run.finish(
