@@ -121,13 +121,21 @@ def add_optional(
         job.add_argument(
             "--force", action="store_true", help="promote it without a blessing"
         )
-    if name not in ("score", "predict", "promote", "rollback"):
+    if name == "doctor":
+        job.add_argument(
+            "--output",
+            action="append",
+            default=[],
+            metavar="DIR",
+            help="a folder that jobs are to write: looked at for room",
+        )
+    if name not in ("score", "predict", "promote", "rollback", "doctor"):
         job.add_argument(
             "--overwrite",
             action="store_true",
             help="replace an output that was made from something else",
         )
-    if on_beam:
+    if on_beam or name == "doctor":
         job.add_argument(
             "--beam", metavar="FILE", help="YAML file with Beam's own options"
         )
