@@ -97,9 +97,10 @@ class Step:
         _log.print(f"{self._text}: {how} after {seconds:.1f} s")
 
 
-def say(text: str = "") -> None:
+def say(text: str = "", style: str | None = None) -> None:
     """Prints a line of the result."""
-    _out.print(text.encode("utf-8", errors="replace").decode(), markup=False)
+    text = text.encode("utf-8", errors="replace").decode()
+    _out.print(text, markup=False, style=style)
 
 
 def note(text: str) -> None:
