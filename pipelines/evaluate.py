@@ -19,6 +19,7 @@ from reviewbeam.components.common.run_record import RunRecord
 from reviewbeam.components.evaluation.metrics import evaluate_predictions
 from reviewbeam.components.evaluation.mistakes import confident_mistakes
 from reviewbeam.components.evaluation.predictions import Predictions, kept_names
+from reviewbeam.components.evaluation.reliability import before_and_after
 from reviewbeam.components.evaluation.slices import check_slices
 from reviewbeam.components.evaluation.table import report
 from reviewbeam.components.inference.handler import ClassifierHandler
@@ -265,4 +266,6 @@ class _Evaluation:
             texts = parts.texts(rows, self.dataset, labels.type == "multilabel")
             for mistake, text in zip(described, texts, strict=True):
                 mistake["text"] = shown(text, config.privacy)
-        return metrics | {"mistakes": described}
+        calibration = self.gate.model.metadata.calibration
+        reliability = before_and_after(predictions, labels.type, calibration)
+        return metrics | {"mistakes": described, "reliability": reliability}
