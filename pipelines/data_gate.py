@@ -18,6 +18,8 @@ from reviewbeam.components.validation.drift import (
 )
 from reviewbeam.components.validation.limits import reject_problems
 from reviewbeam.components.validation.places import Key
+from reviewbeam.pipelines.dataset_report import put_dataset_report
+from reviewbeam.pipelines.report_file import REPORT_PAGE
 
 
 def check_statistics(
@@ -63,7 +65,7 @@ def pass_gate(
       config: with the limits.
       described: what the manifest would say; goes into the report then.
       anomalies: in its statistics.
-      report: the file to write then.
+      report: the file to write then, with a page beside it.
 
     Raises:
       DataGateError: lists every reason.
@@ -77,6 +79,8 @@ def pass_gate(
     if not problems:
         return
     artifacts.write_json(report, described | {"problems": problems})
+    page = report.with_name(REPORT_PAGE)
+    put_dataset_report(page, described, config, problems)
     raise DataGateError(
         "The data gate stopped this dataset; nothing was published:\n"
         + "\n".join(f"  - {problem}" for problem in problems)

@@ -40,6 +40,7 @@ from reviewbeam.pipelines.dataset_facts import (
     check_classes,
     refuse_all,
 )
+from reviewbeam.pipelines.dataset_report import put_dataset_report
 from reviewbeam.pipelines.flink_runner import end_earlier_job
 from reviewbeam.pipelines.launching import launching
 from reviewbeam.pipelines.options import with_processes
@@ -50,12 +51,13 @@ from reviewbeam.pipelines.prepare_settings import (
     identity,
     review_rules,
 )
+from reviewbeam.pipelines.report_file import REPORT_PAGE
 
 KIND = "dataset"
 SCHEMA_KIND = "schema"  # of an output without examples
 SCHEMA = "schema.pbtxt"
 REPORT = "report.json"  # what stopped a dataset, beside what it would have held
-_EVIDENCE = (REJECTS, STATISTICS, SCHEMA, REPORT)
+_EVIDENCE = (REJECTS, STATISTICS, SCHEMA, REPORT, REPORT_PAGE)
 _WORK = "_work"  # what workers tell the launcher; gone when the dataset is published
 _MIN_PARTITIONS = 8
 _SMALL_BYTES = 16 * 2**20  # of input; below, processes cost more than they gain
@@ -117,6 +119,8 @@ def prepare(
             config=config.model_dump(mode="json"),
         )
         run.check()
+        told = described | {"fingerprint": fingerprint}
+        put_dataset_report(staging / REPORT_PAGE, told, config)
         manifest = artifacts.write_manifest(
             staging, kind, fingerprint, files=hashes, hashes=hashes, **described
         )

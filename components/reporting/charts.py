@@ -13,7 +13,8 @@ from reviewbeam.components.reporting import plots
 
 PARTS = 8  # of a stacked bar: more colours nobody can tell apart
 OTHERS = "others"
-LANGUAGES = 24  # bars; a table has more
+ROWS = 24  # of bars; a table has more
+NOT_KNOWN = "not known"  # a language
 
 
 def total_of(items: Iterable[Mapping[str, Any]], key: str) -> Counter:
@@ -24,38 +25,38 @@ def total_of(items: Iterable[Mapping[str, Any]], key: str) -> Counter:
     return total
 
 
-def largest(languages: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """Returns names in the order of their rows, the largest first."""
-    return sorted(languages, key=lambda name: (-sum(languages[name].values()), name))
+def largest_first(
+    languages: Mapping[str, Mapping[str, int]],
+) -> dict[str, Mapping[str, int]]:
+    """Orders counters of names by their totals."""
+    order = sorted(languages, key=lambda name: (-sum(languages[name].values()), name))
+    return {name: languages[name] for name in order}
 
 
-def mix_by_language(
-    languages: Mapping[str, Mapping[str, int]], labels: Sequence[str], describe: str
+def label_mix(
+    rows: Mapping[str, Mapping[str, int]], labels: Sequence[str], describe: str
 ) -> Markup:
-    """Draws which labels the reviews of the largest languages have.
+    """Draws the shares of labels in the first rows, which may be languages.
 
     Args:
-      languages: name -> label -> rows.
-      labels: in their order; those beyond the first seven are one part.
+      rows: name -> label -> number.
+      labels: in their order; where they are many, the rare ones are one part.
       describe: what the plot shows, for who can't see it.
     """
-    names = largest(languages)[:LANGUAGES]
-    own, rest = list(labels), []
-    if len(own) > PARTS:
-        total = total_of(
-            [{"labels": counts} for counts in languages.values()], "labels"
-        )
-        most = sorted(own, key=lambda label: -total[label])[: PARTS - 1]
-        own, rest = [label for label in own if label in most], own
-    series = {label: [languages[name].get(label, 0) for name in names] for label in own}
-    if rest:
+    names, kept = list(rows)[:ROWS], list(labels)
+    if len(kept) > PARTS:
+        total: Counter = Counter()
+        for counts in rows.values():
+            total.update(counts)
+        kept = sorted(kept, key=lambda label: -total[label])[: PARTS - 1]
+    series = {label: [rows[name].get(label, 0) for name in names] for label in kept}
+    if len(kept) < len(labels):
+        others = [label for label in labels if label not in series]
         series[OTHERS] = [
-            sum(languages[name].get(label, 0) for label in rest if label not in series)
-            for name in names
+            sum(rows[name].get(label, 0) for label in others) for name in names
         ]
-    return plots.stacked_bars(
-        [name or "not known" for name in names], series, describe=describe
-    )
+    shown = [name or NOT_KNOWN for name in names]
+    return plots.stacked_bars(shown, series, describe=describe)
 
 
 def binned(

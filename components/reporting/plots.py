@@ -291,8 +291,7 @@ def _scale(axis, form: str) -> None:
         axis.set_major_formatter(lambda value, _: f"{value * 100:g} %")
     elif form == "count":
         axis.set_major_formatter(lambda value, _: _short(value))
-    if hasattr(axis.get_major_locator(), "set_params"):
-        axis.get_major_locator().set_params(nbins=5)
+    axis.get_major_locator().set_params(nbins=5, integer=form == "count")
 
 
 def _short(number: float) -> str:
