@@ -26,7 +26,8 @@ def _verdict(figures: ScoresFigures) -> Verdict:
     if run.refused is not None:
         words = "Held back: nothing was published, and the finished work stays staged."
         lines = [line.strip(" -") for line in run.refused.splitlines()]
-        return Verdict("bad", words, [line for line in lines if line])
+        # What introduces a list is said by the verdict.
+        return Verdict("bad", words, [line for line in lines if line[-1:] not in ":"])
     concerns = list(_concerns(figures))
     files = "file" if len(figures.scored) == 1 else "files"
     done = (
