@@ -63,6 +63,7 @@ JOBS = {
         ("--config",),
         True,
     ),
+    "doctor": ("look at all that jobs need, and say what to do", (), False),
 }
 _MAPPING_HELP = """\
 To map your own columns, copy configs/laptop/prepare.yaml and name them in it:

@@ -97,9 +97,10 @@ class Step:
         _log.print(f"{self._text}: {how} after {seconds:.1f} s")
 
 
-def say(text: str = "") -> None:
+def say(text: str = "", style: str | None = None) -> None:
     """Prints a line of the result."""
-    _out.print(text.encode("utf-8", errors="replace").decode(), markup=False)
+    text = text.encode("utf-8", errors="replace").decode()
+    _out.print(text, markup=False, style=style)
 
 
 def note(text: str) -> None:
@@ -174,7 +175,8 @@ def say_dataset(manifest: dict[str, Any], output: Path) -> None:
         say(f"  labels of the mapping that no review has: {never}")
     for anomaly in manifest["anomalies"]:
         say(f"  anomaly: {anomaly}")
-    say(f"  in {output}" + (", rejects in its rejects/" if rejected else ""))
+    names = [name for name in (manifest["report"], rejected and "rejects/") if name]
+    say(f"  in {output}" + (f": {', '.join(names)}" if names else ""))
 
 
 def say_model(summary: dict[str, Any]) -> None:

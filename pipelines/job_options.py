@@ -14,7 +14,7 @@ HELP = {
 }
 
 
-_NOT_REPLACING = ("score", "predict", "promote", "rollback")
+_NOT_REPLACING = ("score", "predict", "promote", "rollback", "doctor")
 # The jobs that have an option, the option, and what argparse is told of it.
 _OPTIONS = (
     (
@@ -117,6 +117,16 @@ _OPTIONS = (
         dict(metavar="DIR", help="folder to write; hf:// has a default"),
     ),
     (
+        ("doctor",),
+        "--output",
+        dict(
+            action="append",
+            default=[],
+            metavar="DIR",
+            help="a folder that jobs are to write: looked at for room",
+        ),
+    ),
+    (
         ("predict",),
         "text",
         dict(nargs="*", help="texts; without one, the lines of standard input"),
@@ -164,7 +174,7 @@ def add_optional(
             action="store_true",
             help="replace an output that was made from something else",
         )
-    if on_beam:
+    if on_beam or name == "doctor":
         job.add_argument(
             "--beam", metavar="FILE", help="YAML file with Beam's own options"
         )

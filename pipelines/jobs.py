@@ -16,12 +16,11 @@ from reviewbeam.components.common.errors import (
     UserError,
 )
 from reviewbeam.components.common.places import place
-from reviewbeam.pipelines import console
+from reviewbeam.pipelines import console, quick_jobs
 from reviewbeam.pipelines.job_inputs import (
     artifact,
     beam_options,
     folder,
-    lines_of_standard_input,
     model,
     output_place,
     overrides_of,
@@ -211,42 +210,14 @@ def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
         score_summary.say_preview(found)
         return dataclasses.asdict(found), 0
     score_summary.say_scores(report, output)
-    return dataclasses.asdict(report), score_code(report)
+    return dataclasses.asdict(report), _score_code(report)
 
 
-def score_code(report: Any) -> int:
+def _score_code(report: Any) -> int:
     """The exit code of a run of score that went to its end."""
     if report.stopped:
         return StoppedError.exit_code
     return 1 if report.damaged else 0
-
-
-def _predict(arguments: argparse.Namespace) -> tuple[Any, int]:
-    texts = arguments.text or lines_of_standard_input()
-    from reviewbeam.pipelines.predict import predict
-
-    predictions = predict(model(arguments.model), texts)
-    if not arguments.json:
-        console.say_predictions(predictions)
-    return [dataclasses.asdict(answer) for answer in predictions], 0
-
-
-def _promote(arguments: argparse.Namespace) -> tuple[Any, int]:
-    from reviewbeam.components.common.models_folder import promote
-
-    models = folder(arguments.models)
-    serving, new = promote(artifact(arguments.model), models, force=arguments.force)
-    console.say_serving(serving, models, "" if new else ", as before")
-    return serving.model_dump(mode="json") | {"done_before": not new}, 0
-
-
-def _rollback(arguments: argparse.Namespace) -> tuple[Any, int]:
-    from reviewbeam.components.common.models_folder import rollback
-
-    models = folder(arguments.models)
-    serving = rollback(models)
-    console.say_serving(serving, models, f", no longer {serving.rolled_back[0]}")
-    return serving.model_dump(mode="json"), 0
 
 
 def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
@@ -279,7 +250,7 @@ def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
         "  reviewbeam prepare --config my-prepare.yaml --input 'my/*.jsonl' "
         "--output runs/mine/dataset"
     )
-    return dataclasses.asdict(report), score_code(report.scores)
+    return dataclasses.asdict(report), _score_code(report.scores)
 
 
 _JOBS = {
@@ -290,8 +261,9 @@ _JOBS = {
     "evaluate": _evaluate,
     "quantize": _quantize,
     "score": _score,
-    "predict": _predict,
-    "promote": _promote,
-    "rollback": _rollback,
+    "predict": quick_jobs.predict_texts,
+    "promote": quick_jobs.promote_model,
+    "rollback": quick_jobs.roll_back,
     "run": _run,
+    "doctor": quick_jobs.examine,
 }

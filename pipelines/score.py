@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import functools
 import os
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from reviewbeam.components.common.coders import register_record_batch_coder
-from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.errors import DataGateError, UserError
 from reviewbeam.components.common.host_copies import origin
 from reviewbeam.components.common.model_directory import ModelDirectory, open_model
 from reviewbeam.components.common.places import Place
@@ -20,6 +21,7 @@ from reviewbeam.components.common.run_record import RunRecord
 from reviewbeam.components.common.score_config import ScoreConfig
 from reviewbeam.components.common.serving_drift import ServingDrift
 from reviewbeam.components.inference.devices import visible_gpus
+from reviewbeam.components.inference.parts import finished_chunks
 from reviewbeam.components.inference.resolve import ResolvedInference
 from reviewbeam.components.inference.safe_saved_model import check_saved_model
 from reviewbeam.components.ingestion.files import CorpusFile, changed_files
@@ -63,6 +65,7 @@ from reviewbeam.pipelines.scores_manifest import (
     PublishedChunk,
     locked_scores,
 )
+from reviewbeam.pipelines.scores_report import Finished, put_scores_report, settled
 from reviewbeam.pipelines.store_window import StoreWindow
 
 
@@ -121,6 +124,7 @@ def score(
             inference=report.inference,
             rows=sum(entry["rows"] for entry in report.scored),
             beam_seconds=round(job.beam_seconds, 2),
+            **settled(report),
         )
     return report
 
@@ -140,6 +144,7 @@ class _Job:
     deadline: datetime.datetime | None
     show: Callable[[Progress], None] | None
     beam_seconds: float = 0.0
+    chunks_before: frozenset[str] = frozenset()  # finished by an earlier run
 
     def run(self, limit: int | None, accept_drift: bool) -> ScoreReport:
         """Scores and publishes what is new."""
@@ -158,16 +163,9 @@ class _Job:
         broken = self._broken(outcome, unplanned, new)
         held = stopped and self.config.partial == "hold"
         drift = outcome.drift(self.model.metadata, self.config.drift)
-        if not accept_drift and not held:
-            check_drift(drift)
-        entries = {} if held else self._publish(outcome, set(broken), drift)
-        version.note_times(file for file in found.files if version.has(file))
-        version.finish(staged=stopped)
-        return ScoreReport(
+        report = ScoreReport(
             version=version.name,
-            scored=[entries[name] for name in sorted(entries)],
             known=len(found.files) - len(new),
-            total=version.total(),
             damaged=found.unreadable | {paths[name]: broken[name] for name in broken},
             removed=found.removed,
             unfinished=len(outcome.files.keys() - outcome.complete - set(broken)),
@@ -175,6 +173,22 @@ class _Job:
             drift=drift,
             stopped=stopped,
         )
+        finished = Finished(outcome.chunks, self.chunks_before, self.beam_seconds)
+        leave = functools.partial(
+            put_scores_report, version, self.run_record, self.model, finished
+        )
+        try:
+            if not accept_drift and not held:
+                check_drift(drift)
+            entries = {} if held else self._publish(outcome, set(broken), drift)
+        except DataGateError as error:
+            staged = report.with_files(outcome.entries(set(broken)), version.total())
+            leave(staged, refused=str(error))
+            raise
+        version.note_times(file for file in found.files if version.has(file))
+        version.finish(staged=stopped)
+        report = report.with_files(entries, version.total())
+        return dataclasses.replace(report, page=leave(report))
 
     def _work_off(
         self,
@@ -184,6 +198,7 @@ class _Job:
         limit: int | None,
     ) -> bool:
         """Has Beam finish the units; returns whether some are left."""
+        self.chunks_before = finished_chunks(self.version.staging)
         work = ChunkWork(
             self.config,
             self.rules,

@@ -13,15 +13,24 @@ class ScoreReport:
     """What a run of `score` did."""
 
     version: str  # name of the partition: the model and all that changes bytes
-    scored: list[dict[str, Any]]  # manifest's entries of the files published now
     known: int  # files that had been scored before
-    total: int  # scores that the output holds of this version
     damaged: dict[str, str]  # path -> what is wrong; nothing of it was published
     removed: list[str]  # files that were scored once and are gone; their scores stay
     unfinished: int  # files of which chunks are left to score
     inference: dict[str, Any]  # engine, budget, and what was counted
     drift: list[ServingDrift]  # of what was published now, from the model's training
     stopped: bool  # by the deadline, the limit or a signal
+    # manifest's entries of the files published now
+    scored: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    total: int = 0  # scores that the output holds of this version
+    page: str | None = None  # name of the page that tells of it; None: there is none
+
+    def with_files(
+        self, entries: dict[str, dict[str, Any]], total: int
+    ) -> "ScoreReport":
+        """Completes it: entries of files by name, and scores in all."""
+        scored = [entries[name] for name in sorted(entries)]
+        return dataclasses.replace(self, scored=scored, total=total)
 
 
 def say_scores(report: ScoreReport, output: Place) -> None:
@@ -49,6 +58,8 @@ def say_scores(report: ScoreReport, output: Place) -> None:
     if report.removed:
         say(f"  scored files that are gone, whose scores stay: {len(report.removed)}")
     say(f"  in {output}/model_version={report.version}")
+    if report.page:
+        say(f"  report: {output}/{report.page}")
     if report.stopped:
         note(
             f"reviewbeam: stopped before the end; {report.unfinished} files have "

@@ -1,0 +1,56 @@
+"""`doctor`: looks at all that jobs need, and says what to do about what is wrong."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from reviewbeam.pipelines import doctor_machine as machine
+from reviewbeam.pipelines import doctor_packages as packages
+from reviewbeam.pipelines import doctor_tools as tools
+from reviewbeam.pipelines.findings import BAD, Finding
+
+Check = Callable[[], Finding | Iterable[Finding]]
+
+
+def diagnose(*, beam_file: str | None, outputs: list[str]) -> Iterator[Finding]:
+    """Yields a finding after the other; no check ends this, whatever it meets.
+
+    Args:
+      beam_file: Beam's options, which may name a Flink cluster; None: those of the
+        cluster that scripts/flink/up started here, if there is one.
+      outputs: folders that jobs are to write.
+    """
+    with ThreadPoolExecutor() as pool:
+        # These take the longest, and meanwhile the others are done.
+        tensorflow = pool.submit(tools.tensorflow)
+        openvino = pool.submit(tools.openvino)
+        checks: dict[str, Check] = {
+            "Python": packages.python,
+            "glibc": packages.libc,
+            "packages": packages.declared,
+            "lock": packages.locked,
+            "extras": packages.extras,
+            "bytecode": packages.bytecode,
+            "memory": machine.memory,
+            "cores": machine.cores,
+            "processor": machine.processor,
+            "disk": lambda: machine.disks(outputs),
+            "encoder": tools.encoder,
+            "Java": lambda: tools.java(beam_file),
+            "Maven": tools.maven,
+            "Flink": lambda: tools.flink(beam_file),
+            "TensorFlow": tensorflow.result,
+            "OpenVINO": openvino.result,
+        }
+        for name, check in checks.items():
+            yield from _findings(name, check)
+
+
+def _findings(name: str, check: Check) -> Iterator[Finding]:
+    try:
+        found = check()
+        yield from [found] if isinstance(found, Finding) else found
+    except Exception as error:  # it is one line of many
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        yield Finding(
+            name, BAD, what, "The check itself failed; look at what it names."
+        )

