@@ -49,7 +49,7 @@ def render(
 
     Args:
       guess: what the corpus was found to be.
-      folder: that the configs are for; jobs write into its run/.
+      folder: that the configs are for.
       globs: of the corpus.
       encoder: as the configs name it.
       positions: tokens of the encoder's longest text, where it is there.
@@ -62,7 +62,7 @@ def render(
         "input": globs,
         "encoder": encoder,
         "command": command("run", folder),
-        "run": str(folder / "run"),
+        "run": str(output_of(folder)),
         "max_characters": MAX_CHARACTERS,
         "max_tokens": min(guess.max_tokens, positions or guess.max_tokens),
         "share": next((s for most, s in _SHARES if guess.texts < most), 0.1),
@@ -126,10 +126,15 @@ def write(files: Mapping[str, str], folder: Path) -> None:
         shutil.rmtree(staged, ignore_errors=True)
 
 
+def output_of(folder: Path) -> Path:
+    """Returns the folder that the jobs write to, by the configs in a folder."""
+    return Path("runs") / folder.resolve().name
+
+
 def command(job: str, folder: Path) -> str:
     """Returns the command line that runs a job by the config in a folder."""
     config = shlex.quote(str(folder / f"{job}.yaml"))
-    rest = _COMMANDS.get(job, "").format(run=shlex.quote(str(folder / "run")))
+    rest = _COMMANDS.get(job, "").format(run=shlex.quote(str(output_of(folder))))
     return f"reviewbeam {job} --config {config} {rest}".rstrip()
 
 

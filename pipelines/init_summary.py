@@ -11,7 +11,7 @@ from reviewbeam.components.ingestion.guess import FEWEST
 from reviewbeam.components.ingestion.guess_labels import LabelGuess
 from reviewbeam.pipelines import console
 from reviewbeam.pipelines.init import InitReport
-from reviewbeam.pipelines.init_configs import command
+from reviewbeam.pipelines.init_configs import command, output_of
 from reviewbeam.pipelines.job_options import ROLES
 
 _CHARACTERS = 40  # of a value that is shown
@@ -54,7 +54,7 @@ def say_init(report: InitReport) -> None:
     job = "run" if guess.can_train else "score"
     line = command(job, report.folder)
     if job == "score":
-        line = line.replace(f"{report.folder}/run/model", "MODEL")
+        line = line.replace(f"{output_of(report.folder)}/model", "MODEL")
     console.say(f"  {line}")
 
 
