@@ -244,16 +244,13 @@ def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
         return dataclasses.asdict(report), 0
     score_summary.say_scores(report.scores, output / run.SCORES)
     console.say()
-    console.say("Next, with files of your own: copy configs/laptop/prepare.yaml, map")
-    console.say("your columns in it, and run:")
-    console.say(
-        "  reviewbeam prepare --config my-prepare.yaml --input 'my/*.jsonl' "
-        "--output runs/mine/dataset"
-    )
+    console.say("Next, with files of your own:")
+    console.say("  reviewbeam init my --input 'my/*.jsonl'")
     return dataclasses.asdict(report), _score_code(report.scores)
 
 
 _JOBS = {
+    "init": quick_jobs.write_configs,
     "encoder": _encoder,
     "prepare": _prepare,
     "train": _train,
