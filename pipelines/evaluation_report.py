@@ -1,6 +1,5 @@
 """The page beside an evaluation: its verdict, its figures, and the model's training."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -8,26 +7,43 @@ from reviewbeam.components.common.artifacts import RUN_FILE, read_json
 from reviewbeam.components.common.blessed import BLESSING
 from reviewbeam.components.evaluation.blessing_text import rule_text, worst_first
 from reviewbeam.components.evaluation.table import (
-    Table,
     differences_table,
     heading,
     report_tables,
 )
-from reviewbeam.components.reporting import page
-from reviewbeam.components.reporting.evaluation import Evaluation, evaluation_page
-from reviewbeam.pipelines.evaluate import METRICS, REPORT
+from reviewbeam.pipelines.evaluate import METRICS
+from reviewbeam.pipelines.report_file import REPORT_PAGE, put_report
 from reviewbeam.pipelines.training_report import read_training
 
-_NUMBER = re.compile(r"(up to )?[-+]?\d[\d.,e+-]*( to [-+]?\d[\d.,e+-]*)?|–|")
+_MADE_FROM = ("model", "baseline", "dataset")
 
 
-def evaluation_report(evaluation: Path, model: Path) -> str:
-    """Returns the page of an evaluation, as HTML.
+def put_evaluation_report(evaluation: Path, model: Path, *, new: bool) -> str | None:
+    """Writes the page of a published evaluation, beside what its manifest describes.
 
     Args:
-      evaluation: its directory, complete.
+      evaluation: its directory.
       model: the directory of the model.
+      new: it was evaluated just now; else a page that stands is left.
+
+    Returns:
+      The page's name; None: it could not be made.
     """
+    path = evaluation / REPORT_PAGE
+    if (path.is_file() and not new) or put_report(
+        path, lambda: _page(evaluation, model)
+    ):
+        return REPORT_PAGE
+    return None
+
+
+def _page(evaluation: Path, model: Path) -> str:
+    from reviewbeam.components.reporting.evaluation_page import (
+        Evaluation,
+        evaluation_page,
+        text_table,
+    )
+
     metrics, run = (read_json(evaluation / name) for name in (METRICS, RUN_FILE))
     verdict = None
     if (evaluation / BLESSING).is_file():
@@ -43,10 +59,15 @@ def evaluation_report(evaluation: Path, model: Path) -> str:
             heading=heading(metrics),
             verdict=verdict,
             rules=_rules(verdict or {"rules": []}),
-            tables={name: _shown(table) for name, table in tables.items()},
+            tables={
+                name: text_table(table.header, table.rows)
+                for name, table in tables.items()
+            },
             notes={name: table.note for name, table in tables.items()},
-            facts={key: run.get(key) for key in ("model", "baseline", "dataset")}
-            | {"": run.get("finished")},
+            facts=[
+                *(f"{key} {run[key]}" for key in _MADE_FROM if run.get(key)),
+                run["finished"],
+            ],
         ),
         training if training.history else None,
     )
@@ -54,17 +75,3 @@ def evaluation_report(evaluation: Path, model: Path) -> str:
 
 def _rules(verdict: dict[str, Any]) -> list[tuple[str, str]]:
     return [(rule["verdict"], rule_text(rule)) for rule in worst_first(verdict)]
-
-
-def _shown(table: Table) -> page.Table:
-    """Makes a page's table of a text's: what is a number in all rows stands right."""
-    columns = [
-        (
-            name or ("95 % interval" if place else ""),
-            "number" if all(map(_NUMBER.fullmatch, cells)) else "text",
-        )
-        for place, (name, *cells) in enumerate(
-            zip(table.header, *table.rows, strict=True)
-        )
-    ]
-    return page.Table.cut(columns, table.rows, where=REPORT)

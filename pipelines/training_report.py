@@ -1,4 +1,4 @@
-"""The page beside a model: how its training went."""
+"""`train` and what it leaves beside a model: a page on how its training went."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,32 +9,35 @@ from reviewbeam.components.common.model_directory import (
     METADATA,
     ModelMetadata,
 )
+from reviewbeam.components.common.train_config import TrainConfig
 from reviewbeam.pipelines.report_file import REPORT_PAGE, put_report
 
 if TYPE_CHECKING:
     from reviewbeam.components.reporting.training import Training
 
 
-def put_model_report(model: Path, *, new: bool) -> str | None:
-    """Writes the page of a published model, beside what its manifest describes.
+def train_and_report(
+    config: TrainConfig, dataset: Path, output: Path, **options: Any
+) -> dict[str, Any]:
+    """Trains a model, and writes a page beside it, outside of its manifest.
 
-    Args:
-      model: its directory.
-      new: it was trained just now; else a page that stands is left.
+    Takes what `train` takes, and raises what it raises.
 
     Returns:
-      The page's name; None: it could not be made.
+      The summary, and under `report` the page's name; None: it could not be made.
     """
+    from reviewbeam.components.trainer.train import train
 
     def make() -> str:
-        from reviewbeam.components.reporting.model import model_page
+        from reviewbeam.components.reporting.model_page import model_page
 
-        return model_page(read_training(model))
+        return model_page(read_training(output))
 
-    path = model / REPORT_PAGE
-    if (path.is_file() and not new) or put_report(path, make):
-        return REPORT_PAGE
-    return None
+    summary = train(config, dataset, output, **options)
+    path = output / REPORT_PAGE
+    stands = summary["done_before"] and path.is_file()
+    made = stands or put_report(path, make)
+    return summary | {"report": REPORT_PAGE if made else None}
 
 
 def read_training(model: Path) -> "Training":

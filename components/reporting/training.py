@@ -1,7 +1,6 @@
 """What pages tell of a training: its curves, what it learned from, how it was set."""
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,9 +11,14 @@ from reviewbeam.components.common.model_directory import (
     METADATA,
     ModelMetadata,
 )
+from reviewbeam.components.common.prepare_config import AUGMENTED, SPLITS
 from reviewbeam.components.common.train_config import TrainConfig
-from reviewbeam.components.reporting import plots
-from reviewbeam.components.reporting.page import ROWS, Table, Tile
+from reviewbeam.components.reporting.charts import (
+    NOT_KNOWN,
+    label_mix,
+    largest_first,
+)
+from reviewbeam.components.reporting.page import Table, Tile
 from reviewbeam.components.reporting.shown import (
     count,
     duration,
@@ -22,9 +26,12 @@ from reviewbeam.components.reporting.shown import (
     percent,
     size,
 )
+from reviewbeam.components.reporting.training_figures import (
+    reliability_plot,
+    training_curves,
+)
 
 _WAITING = 0.1  # of the time: the devices are kept from their work
-_MOST_PARTS = 8  # of a stacked bar
 # What decides most; whatever else is not at its default is told too.
 _SETTINGS = (
     "training.epochs",
@@ -64,7 +71,7 @@ def training_section(training: Training) -> dict[str, Any]:
     """Returns what `training.html.jinja` shows: plots, and tables with their titles."""
     return {
         "tiles": training_tiles(training),
-        "curves": list(_curves(training)),
+        "curves": list(training_curves(training.history)),
         "epochs": _epochs(training),
         "calibration": _calibration(training),
         "mix": _mix(training),
@@ -83,10 +90,10 @@ def training_tiles(training: Training) -> list[Tile]:
     if "examples" in train:
         tokens = train.get("tokens")
         note = f"{count(tokens)} tokens" if tokens else ""
-        tiles.append(Tile("Trained on", f"{count(train['examples'])} reviews", note))
+        tiles.append(Tile("Training reviews", count(train["examples"]), note))
     if run.get("tokens_per_second"):
-        speed = f"{count(run['tokens_per_second'])} tokens/s"
-        tiles.append(Tile("Speed", speed, "padding not counted"))
+        speed = count(run["tokens_per_second"])
+        tiles.append(Tile("Tokens a second", speed, "padding not counted"))
     if "padding_share" in run:
         share = percent(run["padding_share"])
         tiles.append(Tile("Padding", share, "of what was computed"))
@@ -98,49 +105,12 @@ def training_tiles(training: Training) -> list[Tile]:
     if "seconds" in run:
         tiles.append(Tile("Time", duration(run["seconds"]), "with writing the model"))
     if "replicas" in run:
-        number = run["replicas"]
-        devices = f"{number} device" + "s" * (number != 1)
-        tiles.append(Tile("On", devices, f"computing in {run.get('precision')}"))
-    if run.get("peak_memory_bytes"):
-        tiles.append(Tile("Most memory", size(run["peak_memory_bytes"])))
+        precision = f"computing in {run.get('precision')}"
+        tiles.append(Tile("Devices", count(run["replicas"]), precision))
+    if memory := run.get("peak_memory_bytes"):
+        most = max(memory, key=memory.__getitem__)
+        tiles.append(Tile("Most memory", size(memory[most]), most))
     return tiles
-
-
-def _curves(training: Training) -> Iterator[tuple[str, Markup]]:
-    """Yields captions and plots over the steps."""
-    epochs, best = training.history["epochs"], training.history["best_epoch"]
-    curve = training.history.get("curve") or [
-        {
-            "step": epoch["steps"],
-            "loss": epoch["training"]["loss"],
-            "learning_rate": epoch["learning_rate"],
-        }
-        for epoch in epochs
-    ]
-    if not curve:
-        return
-    kept = next((e["steps"] for e in epochs if e["epoch"] == best), None)
-    axis = {"axis": "step", "marker": kept and (kept, f"epoch {best}, which is kept")}
-    steps = [point["step"] for point in curve]
-    ends = [epoch["steps"] for epoch in epochs]
-
-    def of_validation(key: str) -> tuple[list[int], list[float]]:
-        found = [(epoch["validation"] or {}).get(key) for epoch in epochs]
-        return ends, [math.nan if value is None else value for value in found]
-
-    losses = {"training": (steps, [point["loss"] for point in curve])}
-    measured = any(epoch["validation"] for epoch in epochs)
-    if measured:
-        losses["validation"] = of_validation("loss")
-    yield "Loss", plots.lines(losses, describe="Loss over the steps", **axis)
-    if measured:
-        figures = {"macro F1": "macro_f1", "accuracy": "accuracy"}
-        drawn = {name: of_validation(key) for name, key in figures.items()}
-        describe = "Macro F1 and accuracy on validation after each epoch"
-        yield "On validation", plots.lines(drawn, describe=describe, **axis)
-    rates = {"learning rate": (steps, [point["learning_rate"] for point in curve])}
-    describe = "Learning rate over the steps"
-    yield "Learning rate", plots.lines(rates, describe=describe, **axis)
 
 
 def _epochs(training: Training) -> Table:
@@ -197,43 +167,28 @@ def _calibration(training: Training) -> dict[str, Any] | None:
     }
 
 
-def reliability_plot(told: Mapping[str, Any]) -> Markup | None:
-    """Draws `bins` of `before` and `after`; None: an earlier release kept none."""
-    curves = {
-        f"{when} calibration": [
-            (point["confidence"], point["accuracy"], point["rows"])
-            for point in told[when]["bins"]
-        ]
-        for when in ("before", "after")
-        if told.get(when, {}).get("bins")
-    }
-    if not curves:
-        return None
-    describe = "Accuracy by confidence, before and after calibration"
-    return plots.reliability(curves, describe=describe)
-
-
 def _mix(training: Training) -> Markup | None:
     """Draws the labels of each language in training."""
-    names = training.metadata.labels.names
-    counts = {
-        code or "not known": labels
+    languages = {
+        code: labels
         for code, labels in training.split("train").get("languages", {}).items()
         if isinstance(labels, Mapping)
     }
-    if not counts or len(names) > _MOST_PARTS:
+    if not languages:
         return None
-    codes = sorted(counts, key=lambda code: (-sum(counts[code].values()), code))[:ROWS]
-    series = {name: [counts[code].get(name, 0) for code in codes] for name in names}
-    describe = "Share of the labels in each language's training reviews"
-    return plots.stacked_bars(codes, series, describe=describe)
+    return label_mix(
+        largest_first(languages),
+        training.metadata.labels.names,
+        "Share of the labels in each language's training reviews",
+    )
 
 
 def _splits(training: Training) -> Table:
+    found = {name: training.split(name) for name in (*SPLITS, AUGMENTED)}
     rows = [
-        (name, found.get("examples"), found.get("tokens"))
-        for name, found in training.metadata.training_statistics.items()
-        if found and "examples" in found
+        (name, split["examples"], split.get("tokens"))
+        for name, split in found.items()
+        if split
     ]
     columns = [("split", "text"), ("reviews", "count"), ("tokens", "count")]
     return Table(columns, rows)
@@ -256,7 +211,7 @@ def _languages(training: Training) -> Table | None:
     if all(entry["seen"] == entry["rows"] for entry in seen):
         return None
     columns = [("language", "text"), ("reviews", "count"), ("seen an epoch", "count")]
-    rows = [(e["language"] or "not known", e["rows"], e["seen"]) for e in seen]
+    rows = [(e["language"] or NOT_KNOWN, e["rows"], e["seen"]) for e in seen]
     return Table.cut(columns, rows, where=HISTORY)
 
 
@@ -267,7 +222,7 @@ def _against(training: Training) -> Table | None:
     keys = ("macro_f1", "accuracy")
     rows = [
         (
-            entry["language"] or "not known",
+            entry["language"] or NOT_KNOWN,
             entry["rows"],
             *(entry[when][key] for key in keys for when in ("before", "after")),
         )

@@ -25,7 +25,7 @@ def model_page(training: Training) -> str:
     labels = training.metadata.labels
     return render(
         "model.html.jinja",
-        title=f"A model for {listing(labels.names, most=6)}",
+        title=f"{len(labels.names)} labels: {', '.join(labels.names)}",
         kind="model",
         subtitle=_origin(training.run),
         verdict=_verdict(training),
