@@ -33,7 +33,7 @@ def test_figures_are_those_of_the_manifest():
     assert "b.csv csv 1.0 kB 100 0 10 30 60" in seen
     assert "train 100 2,000 64 2.0 % 50 50" in seen
     assert "en 50 50.0 % 50 fr 50 50.0 % 50" in seen
-    assert "30 rows are copies of another one" in seen
+    assert "Copies of another row: 30." in seen
 
 
 def test_a_stopped_dataset_says_why():
@@ -61,7 +61,7 @@ def test_a_schema_has_no_splits():
         ({"anomalies": ["language: new value xx"]}, "language: new value xx"),
         (
             {"label_values": {"mapped": {"1": 5, "2": 0}, "unknown": {"9": 4}}},
-            "4 labels are outside of the mapping. "
+            "Outside of the mapping: 4 labels. "
             "No review has these labels of the mapping: 2.",
         ),
     ],
@@ -88,7 +88,7 @@ def test_conflicts_show_texts_only_where_there_are_any():
     some = [{"file": "a", "row": 7, "labels": {"bad": 1, "good": 2}, "text": None}]
     facts = dataset_facts() | {"label_conflicts": {"texts": 30, "some": some}}
     seen = check(dataset_page(facts))
-    assert "The copies of 30 texts disagree on the label" in seen
+    assert "30 texts with copies that disagree on the label" in seen
     assert "a 7 1 × bad, 2 × good … and 29 more" in seen
     some[0]["text"] = "so so"
     assert "2 × good so so" in check(dataset_page(facts))

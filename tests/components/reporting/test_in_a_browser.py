@@ -65,6 +65,25 @@ def browser():
         yield opened
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "<script>document.title = 'owned'</script>",
+        "<img src='x.png' alt=''>",
+        "<img src='data:,' alt=''>",
+        "<p style='width: 2000px'>wide</p>",
+        "<p id='a'></p><p id='a'></p>",
+        "<svg viewBox='0 0 1 1'></svg>",
+    ],
+)
+def test_a_page_that_is_not_is_found_out(bad, browser, tmp_path):
+    path = tmp_path / "report.html"
+    page = dataset_page(dataset_facts(rows=0))
+    path.write_text(page.replace("<footer>", f"{bad}<footer>"), encoding="utf-8")
+    with pytest.raises(AssertionError):
+        browser.open(path)
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_quiet_inert_and_fits(name, browser, tmp_path):
     make, texts = PAGES[name]

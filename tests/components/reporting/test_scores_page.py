@@ -36,8 +36,8 @@ def test_a_run_that_only_publishes_has_no_rate():
     [
         (
             {"stopped": True, "unfinished": 2},
-            "Look at this Published: 100 scores of 100 rows, from 1 new file. The run "
-            "was stopped before its end: 2 files have rows left.",
+            "Look at this Published: 100 scores of 100 rows, from 1 new file. "
+            "Stopped before its end, with rows left in 2 files.",
         ),
         (
             {"stopped": True, "unfinished": 1, "scored": []},
@@ -45,7 +45,7 @@ def test_a_run_that_only_publishes_has_no_rate():
         ),
         (
             {"damaged": {"b.gz": "it ends too early"}},
-            "1 file is damaged, and nothing of them was published.",
+            "Nothing was published of 1 damaged file.",
         ),
         (
             {"damaged": {"b.gz": "it ends too early"}, "scored": []},
@@ -57,7 +57,7 @@ def test_a_run_that_only_publishes_has_no_rate():
         ),
         (
             {"scored": [], "known": 5, "statistics": None},
-            "Good Nothing new: 5 files had been scored before.",
+            "Good Nothing new; scored before: 5 files.",
         ),
         (
             {"refused": "It is not alike:\n  - drift of x: 0.3\nLook at them."},
@@ -79,7 +79,7 @@ def test_files_and_versions():
     text = seen(versions=versions, damaged={"b.gz": "cut short"}, removed=["old.csv"])
     assert "m-1 (this run's) 3 30 20 10 m-0 3 30 20 10" in text
     assert "b.gz cut short" in text
-    assert "1 files were scored once and are gone" in text and "old.csv" in text
+    assert "Scored once, and gone: 1 file." in text and "old.csv" in text
 
 
 def test_drift_that_is_not_known_comes_last():
