@@ -136,6 +136,11 @@ def test_without_rules_nothing_is_judged():
     assert expected in said_of(metrics, compared)
 
 
+def test_a_gold_set_is_told():
+    metrics = make_metrics(config=FEW) | {"gold": True, "split": "all"}
+    assert "Evaluation on the gold set" in said_of(metrics)
+
+
 def test_too_few_rows_give_no_verdict():
     verdict = make_verdict("no verdict", reason="3 rows are left")
     page = evaluation_page(make_evaluation(make_metrics(), verdict), None)
