@@ -99,7 +99,8 @@ def stacked_bars(
       describe: what the plot shows, for who can't see it.
     """
     totals = [sum(numbers) for numbers in zip(*series.values(), strict=True)]
-    legend = math.ceil(len(series) / 4)
+    columns = 4 if max(map(len, series), default=0) < 10 else 2
+    legend = math.ceil(len(series) / columns)
     with drawing(_ROW * len(names) + 24 + 22 * legend, grid="") as (drawn, axes):
         _rows(axes, names)
         axes.set_xlim(0, 1.2)
@@ -119,7 +120,7 @@ def stacked_bars(
             left = [start + share for start, share in zip(left, shares, strict=True)]
         for row, total in enumerate(totals):
             axes.text(1.02, row, count(total), va="center", fontsize=10)
-        _legend(drawn, axes, 4)
+        _legend(drawn, axes, columns)
         return to_svg(drawn, describe)
 
 
