@@ -84,8 +84,7 @@ def prepare(
       lock: keep other runs out of an output in a store that can do so.
 
     Returns:
-      Its manifest with `report`, the name of its page, and whether it was made now
-      rather than found.
+      Its manifest and `report`, the name of its page; whether it was made just now.
 
     Raises:
       UserError: the config, the corpus or the output can't be used.
@@ -120,8 +119,7 @@ def prepare(
             config=config.model_dump(mode="json"),
         )
         run.check()
-        told = described | {"fingerprint": fingerprint}
-        put_dataset_report(staging / REPORT_PAGE, told, config)
+        put_dataset_report(staging / REPORT_PAGE, described, config, fingerprint)
         manifest = artifacts.write_manifest(
             staging, kind, fingerprint, files=hashes, hashes=hashes, **described
         )
