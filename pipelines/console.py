@@ -175,7 +175,8 @@ def say_dataset(manifest: dict[str, Any], output: Path) -> None:
         say(f"  labels of the mapping that no review has: {never}")
     for anomaly in manifest["anomalies"]:
         say(f"  anomaly: {anomaly}")
-    say(f"  in {output}" + (", rejects in its rejects/" if rejected else ""))
+    names = [name for name in (manifest["report"], rejected and "rejects/") if name]
+    say(f"  in {output}" + (f": {', '.join(names)}" if names else ""))
 
 
 def say_model(summary: dict[str, Any]) -> None:

@@ -84,6 +84,6 @@ def pass_gate(
     raise DataGateError(
         "The data gate stopped this dataset; nothing was published:\n"
         + "\n".join(f"  - {problem}" for problem in problems)
-        + "\nThe report, the rejects and the statistics are beside the output, in the "
-        "folder whose name ends in .failed."
+        + "\nThe report (report.html), the rejects and the statistics are beside the "
+        "output, in the folder whose name ends in .failed."
     )

@@ -51,7 +51,7 @@ from reviewbeam.pipelines.prepare_settings import (
     identity,
     review_rules,
 )
-from reviewbeam.pipelines.report_file import REPORT_PAGE
+from reviewbeam.pipelines.report_file import REPORT_PAGE, page_beside
 
 KIND = "dataset"
 SCHEMA_KIND = "schema"  # of an output without examples
@@ -84,7 +84,8 @@ def prepare(
       lock: keep other runs out of an output in a store that can do so.
 
     Returns:
-      Its manifest, and whether it was made now rather than found.
+      Its manifest with `report`, the name of its page, and whether it was made now
+      rather than found.
 
     Raises:
       UserError: the config, the corpus or the output can't be used.
@@ -100,7 +101,7 @@ def prepare(
     kind = SCHEMA_KIND if infer_schema else KIND
     fingerprint = identity(config, encoder, files, kind)
     if publishing.is_done(output, kind, fingerprint, overwrite=overwrite):
-        return artifacts.read_manifest(output, kind), False
+        return artifacts.read_manifest(output, kind) | page_beside(output), False
     run = RunRecord("prepare", recover=end_earlier_job)
     with publishing.staged_output(
         output, "prepare", run=run, overwrite=overwrite, lock=lock, evidence=_EVIDENCE
@@ -124,7 +125,7 @@ def prepare(
         manifest = artifacts.write_manifest(
             staging, kind, fingerprint, files=hashes, hashes=hashes, **described
         )
-    return manifest, True
+    return manifest | page_beside(output), True
 
 
 def _graph(

@@ -25,3 +25,8 @@ def put_report(path: Place, make: Callable[[], str]) -> bool:
         note(f"reviewbeam: {path.name} could not be made: {type(error).__name__}.")
         return False
     return True
+
+
+def page_beside(artifact: Place) -> dict[str, str | None]:
+    """Returns `report`, the name of the page in an artifact; None: it has none."""
+    return {"report": REPORT_PAGE if (artifact / REPORT_PAGE).exists() else None}

@@ -188,8 +188,7 @@ class _Job:
         version.note_times(file for file in found.files if version.has(file))
         version.finish(staged=stopped)
         report = report.with_files(entries, version.total())
-        leave(report)
-        return report
+        return dataclasses.replace(report, page=leave(report))
 
     def _work_off(
         self,

@@ -196,5 +196,6 @@ def check_drift(drift: list[ServingDrift]) -> None:
             "The reviews are not like those that the model was trained on; nothing was "
             "published and the finished work stays staged:\n"
             + "\n".join(f"  - {line}" for line in drift_lines(fatal))
-            + "\nLook at them. --accept-drift publishes the scores as they are."
+            + "\nLook at them: _report.html in the output shows more. --accept-drift "
+            "publishes the scores as they are."
         )

@@ -23,6 +23,7 @@ class ScoreReport:
     # manifest's entries of the files published now
     scored: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     total: int = 0  # scores that the output holds of this version
+    page: str | None = None  # name of the page that tells of it; None: there is none
 
     def with_files(
         self, entries: dict[str, dict[str, Any]], total: int
@@ -57,6 +58,8 @@ def say_scores(report: ScoreReport, output: Place) -> None:
     if report.removed:
         say(f"  scored files that are gone, whose scores stay: {len(report.removed)}")
     say(f"  in {output}/model_version={report.version}")
+    if report.page:
+        say(f"  report: {output}/{report.page}")
     if report.stopped:
         note(
             f"reviewbeam: stopped before the end; {report.unfinished} files have "

@@ -46,7 +46,7 @@ def put_scores_report(
     report: ScoreReport,
     *,
     refused: str | None = None,
-) -> None:
+) -> str | None:
     """Writes the page; where that fails, the scores are worth no less.
 
     A run that had nothing to do leaves the page of the run before, unless that one
@@ -59,11 +59,14 @@ def put_scores_report(
       finished: chunks.
       report: what the run did.
       refused: what the data gate said; None: it passed.
+
+    Returns:
+      The name of the page; None: there is none.
     """
     path = version.output / REPORT_PAGE
     idle = not report.scored and refused is None and settled(report)[_SETTLED]
     if idle and run.before.get(_SETTLED) and path.exists():
-        return
+        return REPORT_PAGE
 
     def make() -> str:
         from reviewbeam.components.reporting.scores_figures import ScoresRun
@@ -84,7 +87,7 @@ def put_scores_report(
         )
         return scores_page(page)
 
-    put_report(path, make)
+    return REPORT_PAGE if put_report(path, make) else None
 
 
 def _speed(finished: Finished) -> Any:

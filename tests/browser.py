@@ -40,47 +40,45 @@ class Chromium:
           texts: what a reader must see of it.
           screenshots: a folder to put pictures of it into.
         """
-        for width in WIDTHS:
-            with self._page(width) as (page, complaints):
-                requests = []
-                page.on("request", lambda request, seen=requests: seen.append(request))
-                page.goto(path.absolute().as_uri())
-                assert [r.url for r in requests] == [path.absolute().as_uri()]
-                assert not complaints, complaints
-                assert page.title() not in ("", "owned")
-                # Only what is to be seen, closed parts aside.
-                seen = " ".join(page.inner_text("body").split())
-                for text in texts:
-                    assert text in seen, f"{text!r} isn't on the page: {seen[:2000]}"
-                assert page.locator("script, iframe, object, embed, img").count() == 0
+        address = path.absolute().as_uri()
+        with self._page() as (page, complaints, requests):
+            page.goto(address)
+            for width in WIDTHS:
+                page.set_viewport_size({"width": width, "height": 900})
                 wide, room = page.evaluate(
                     "[document.documentElement.scrollWidth,"
                     " document.documentElement.clientWidth]"
                 )
                 assert wide <= room, f"{wide} px on a screen of {width}"
-                ids = page.evaluate(
-                    "[...document.querySelectorAll('[id]')].map(e=>e.id)"
-                )
-                assert len(ids) == len(set(ids)), "two elements with one id"
-                unnamed = page.locator("svg:not([aria-label])").count()
-                assert unnamed == 0, "a figure without words"
                 verdict = page.locator(".verdict").bounding_box()
                 assert verdict["y"] < 400, "the verdict comes first"
                 if screenshots is not None:
-                    name = f"{path.stem}-{width}.png"
-                    page.screenshot(path=screenshots / name, full_page=True)
+                    picture = screenshots / f"{path.stem}-{width}.png"
+                    page.screenshot(path=picture, full_page=True)
+            seen = " ".join(page.inner_text("body").split())
+            for text in texts:
+                assert text in seen, f"{text!r} isn't on the page: {seen[:2000]}"
+            assert page.title() not in ("", "owned")
+            assert page.locator("script, iframe, object, embed, img").count() == 0
+            assert page.locator("svg:not([aria-label])").count() == 0
+            ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+            assert len(ids) == len(set(ids)), "two elements with one id"
+            assert requests == [address]
+            assert not complaints, complaints
 
     @contextlib.contextmanager
-    def _page(self, width: int):
-        context = self._browser.new_context(viewport={"width": width, "height": 900})
+    def _page(self):
+        context = self._browser.new_context()
         page = context.new_page()
         complaints: list[str] = []
+        requests: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("requestfailed", lambda request: complaints.append(request.url))
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: complaints.append(dialog.message))
-        page.on("requestfailed", lambda request: complaints.append(request.url))
         try:
-            yield page, complaints
+            yield page, complaints, requests
         finally:
             context.close()
 

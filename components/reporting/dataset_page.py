@@ -6,7 +6,7 @@ from typing import Any
 from reviewbeam.components.reporting.charts import NOT_KNOWN
 from reviewbeam.components.reporting.dataset_figures import DatasetFigures
 from reviewbeam.components.reporting.page import Tile, Verdict, render
-from reviewbeam.components.reporting.shown import count, percent
+from reviewbeam.components.reporting.shown import count, percent, things
 
 _MANIFEST = "manifest.json"
 _REPORT = "report.json"
@@ -44,11 +44,8 @@ def dataset_page(
 
 def _subtitle(figures: DatasetFigures) -> str:
     files, formats = figures.inputs, sorted({i["format"] for i in figures.inputs})
-    noun = "file" if len(files) == 1 else "files"
-    return (
-        f"{count(figures.rows)} rows of {count(len(files))} {noun} "
-        f"({', '.join(formats)})"
-    )
+    rows, read = things(figures.rows, "row"), things(len(files), "file")
+    return f"{rows} of {read} ({', '.join(formats)})"
 
 
 def _verdict(figures: DatasetFigures, problems: Sequence[str]) -> Verdict:
@@ -67,10 +64,10 @@ def _concerns(figures: DatasetFigures) -> Iterator[str]:
     """Yields what didn't stop the dataset, and should be looked at all the same."""
     yield from figures.anomalies
     if damaged := [item for item in figures.inputs if item["damaged"]]:
-        yield f"{count(len(damaged))} damaged files were taken as far as they go."
+        yield f"Taken only up to a damage: {things(len(damaged), 'file')}."
     values = figures.facts["label_values"]
     if unknown := sum(values["unknown"].values()):
-        yield f"{count(unknown)} labels are outside of the mapping."
+        yield f"Outside of the mapping: {things(unknown, 'label')}."
     if never := [value for value, rows in values["mapped"].items() if not rows]:
         yield f"No review has these labels of the mapping: {', '.join(never)}."
     for name, split in figures.splits.items():
@@ -87,12 +84,12 @@ def _tiles(figures: DatasetFigures, allowed_rejects: float | None) -> Iterator[T
     kept = f"{percent(figures.share(figures.written))} of the rows"
     yield Tile(made, count(figures.written), kept)
     rejected = figures.rejected.total()
-    share, note, tone = figures.share(rejected), f"{count(rejected)} rows", "plain"
+    share, note, tone = figures.share(rejected), things(rejected, "row"), "plain"
     if allowed_rejects is not None and allowed_rejects < 1:
         note += f", {percent(allowed_rejects)} allowed"
         tone = "bad" if share > allowed_rejects else "plain"
     yield Tile("Rejected", percent(share), note, tone)
-    note = f"{count(figures.duplicates)} rows"
+    note = things(figures.duplicates, "row")
     yield Tile("Duplicates", percent(figures.share(figures.duplicates)), note)
     if figures.languages:
         first = next(iter(figures.languages)) or NOT_KNOWN

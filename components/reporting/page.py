@@ -22,6 +22,7 @@ _FILTERS = {
     "figure": shown.figure,
     "duration": shown.duration,
     "size": shown.size,
+    "things": shown.things,
 }
 
 Tone = Literal["good", "warning", "bad", "plain"]

@@ -283,4 +283,4 @@ def _verdict(distance: Mapping[str, Any]) -> str:
         return f"not known: {distance['not_measured']}"
     if not distance["exceeded"]:
         return "as in training"
-    return "too far: held back" if distance["fatal"] else "too far"
+    return "too far (fatal)" if distance["fatal"] else "too far"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from reviewbeam.components.reporting.page import Tile, Verdict, render
 from reviewbeam.components.reporting.scores_figures import ScoresFigures, ScoresRun
-from reviewbeam.components.reporting.shown import count, duration, percent
+from reviewbeam.components.reporting.shown import count, duration, percent, things
 
 
 def scores_page(run: ScoresRun) -> str:
@@ -26,16 +26,15 @@ def _verdict(figures: ScoresFigures) -> Verdict:
     if run.refused is not None:
         words = "Held back: nothing was published, and the finished work stays staged."
         lines = [line.strip(" -") for line in run.refused.splitlines()]
-        return Verdict("bad", words, [line for line in lines if line])
+        # What introduces a list is said by the verdict.
+        return Verdict("bad", words, [line for line in lines if line[-1:] not in ":"])
     concerns = list(_concerns(figures))
-    files = "file" if len(figures.scored) == 1 else "files"
-    done = (
-        f"Published: {count(figures.written)} scores of {count(figures.rows)} rows, "
-        f"from {count(len(figures.scored))} new {files}."
-    )
+    written, rows = things(figures.written, "score"), things(figures.rows, "row")
+    files = things(len(figures.scored), "new file")
+    done = f"Published: {written} of {rows}, from {files}."
     if not figures.scored:
-        known = report["known"]
-        done = f"Nothing new: {count(known)} files had been scored before."
+        known = things(report["known"], "file")
+        done = f"Nothing new; scored before: {known}."
         if report["damaged"] or report["stopped"]:
             done = "Nothing was published by this run."
     tone = "warning" if concerns else "good"
@@ -48,16 +47,16 @@ def _concerns(figures: ScoresFigures) -> Iterator[str]:
     """Yields what a person should look at, or do."""
     report = figures.report
     if report["stopped"]:
-        left = report["unfinished"]
+        left = things(report["unfinished"], "file")
         yield (
-            f"The run was stopped before its end: {count(left)} files have rows left. "
-            "The same command goes on."
+            f"Stopped before its end, with rows left in {left}. The same command goes "
+            "on."
         )
-    if damaged := len(report["damaged"]):
-        what = "1 file is" if damaged == 1 else f"{count(damaged)} files are"
+    if report["damaged"]:
+        damaged = things(len(report["damaged"]), "damaged file")
         yield (
-            f"{what} damaged, and nothing of them was published. Deliver them again, "
-            "and the next run scores them."
+            f"Nothing was published of {damaged}. Deliver again what is damaged, and "
+            "the next run scores it."
         )
     for distance in figures.drift:
         if distance["exceeded"]:
@@ -71,13 +70,13 @@ def _concerns(figures: ScoresFigures) -> Iterator[str]:
 
 def _tiles(figures: ScoresFigures) -> Iterator[Tile]:
     speed = figures.run.speed
-    files = count(len(figures.scored))
-    yield Tile("Rows of this run", count(figures.rows), f"in {files} files")
+    files = things(len(figures.scored), "file")
+    yield Tile("Rows of this run", count(figures.rows), f"in {files}")
     rejected = figures.rejected.total()
     share = rejected / figures.rows if figures.rows else None
-    yield Tile("Rejected", percent(share), f"{count(rejected)} rows")
+    yield Tile("Rejected", percent(share), things(rejected, "row"))
     rate, tokens = speed.per_second(speed.rows), speed.per_second(speed.tokens)
-    took = f"{count(speed.rows)} rows in {duration(speed.seconds)}"
+    took = f"{things(speed.rows, 'row')} in {duration(speed.seconds)}"
     if rate is None:
         took = "no row was scored now"
     yield Tile("Rows/s", _rate(rate), took)

@@ -60,6 +60,11 @@ def count(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}"
 
 
+def things(number: int, noun: str) -> str:
+    """Returns a number with its noun: `1 file`, `1,234 files`."""
+    return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"
+
+
 def percent(share: float | None, digits: int = 1) -> str:
     """Returns a share of one in percent; what is not nothing is not shown as 0."""
     if share is None or not math.isfinite(share):

@@ -118,7 +118,8 @@ def bytes_of_parts(digests):
 
 
 def bytes_of(folder):
-    return {k: v for k, v in digests(folder).items() if k != "_run.json"}
+    untold = ("_run.json", "_report.html")
+    return {k: v for k, v in digests(folder).items() if k not in untold}
 
 
 def ended(run, code=0):

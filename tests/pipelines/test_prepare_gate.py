@@ -53,7 +53,7 @@ def test_a_stopped_dataset_leaves_its_report_and_rejects(gated, folder):
     assert names - set(rejects) == {
         f"gated.failed/{name}"
         for name in ("report.json", "rejects", "schema.pbtxt", "statistics.tfrecord",
-                     "run.json")
+                     "report.html", "run.json")
     }  # fmt: skip
     assert rejects and all(modes[folder / name] == 0o600 for name in rejects)
     assert modes[folder / "gated.failed" / "rejects"] == 0o700

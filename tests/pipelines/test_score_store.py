@@ -14,7 +14,7 @@ from tests.pipelines.launches import PROCESSES, Launch, digests, write_yaml
 from tests.pipelines.test_score_kills import CHUNK_ROWS, ROWS, CountsRows, corpus
 
 __all__ = ["corpus"]  # a fixture
-UNTOLD = ("_run.json", "_lock.json")
+UNTOLD = ("_run.json", "_lock.json", "_report.html")
 IDS = sorted(f"i{i}" for i in range(ROWS - 15))
 
 

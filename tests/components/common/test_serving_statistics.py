@@ -12,6 +12,7 @@ from reviewbeam.components.common.serving_statistics import (
     count_predictions,
     count_texts,
     effective_rows,
+    labels_by_language,
     merge,
 )
 
@@ -59,6 +60,12 @@ EXPECTED = {
         "truncated": {"no": 3, "yes": 2},
         "language": {"de": 2, "(none)": 1, "other": 1, "en": 1},
         "predicted_label": {"good": 2, "bad": 3},
+        "label_by_language": {
+            "de\tgood": 2,
+            "(none)\tbad": 1,
+            "other\tbad": 1,
+            "en\tbad": 1,
+        },
         "confidence": {"0.7": 1, "more": 1, "0.4": 1, "0.95": 1, "0.9": 1},
     },
 }
@@ -68,6 +75,24 @@ def test_a_chunk_is_counted_by_all_features():
     found = _chunk()
     assert found == EXPECTED
     assert json.loads(json.dumps(found)) == found
+
+
+def test_labels_are_counted_by_language():
+    assert labels_by_language(EXPECTED) == {
+        "de": {"good": 2},
+        "(none)": {"bad": 1},
+        "other": {"bad": 1},
+        "en": {"bad": 1},
+    }
+    assert labels_by_language({"counts": {}}) == {}
+    several = np.array([[1, 1, 0], [0, 0, 0]], bool)
+    rows = slice(0, 2)
+    reviews = REVIEWS.slice(0, 2)
+    tokenized = {name: column.slice(0, 2) for name, column in TOKENIZED.items()}
+    found = chunk_statistics(
+        reviews, tokenized, PROBABILITIES[rows], several, NAMES, "multilabel"
+    )
+    assert labels_by_language(found) == {"de": {"bad": 1, "fair": 1}}
 
 
 def test_a_chunk_without_rows():

@@ -13,6 +13,7 @@ from reviewbeam.components.reporting.shown import (
     plain,
     shown,
     size,
+    things,
 )
 from tests.browser import HOSTILE
 
@@ -64,6 +65,9 @@ def test_shown_is_escaped_isolated_and_tells_more():
     [
         (count(1234567), "1,234,567"),
         (count(None), "–"),
+        (things(1, "file"), "1 file"),
+        (things(0, "file"), "0 files"),
+        (things(1234, "file"), "1,234 files"),
         (percent(0.1234), "12.3 %"),
         (percent(0), "0.0 %"),
         (percent(1), "100.0 %"),
