@@ -122,3 +122,87 @@ def test_values_without_a_hash_have_no_role():
     assert columns.guess_id(found).column is None
     assert columns.guess_group(found).column is None
     assert columns.guess_language(found).column is None
+
+
+AMAZON = {
+    "overall": cycle(5.0, 4.0, 1.0),
+    "verified": cycle(True, False),
+    "reviewTime": cycle("09 1, 2016", "11 14, 2013"),
+    "reviewerID": [f"A{i}" for i in range(40)],
+    "asin": cycle(*(f"B0{i}" for i in range(12))),
+    "helpful": cycle([0, 1], [2, 2]),
+    "reviewerName": [f"Mr {i} Smith" for i in range(40)],
+    "reviewText": PROSE,
+    "summary": [p[:26] for p in PROSE],
+    "unixReviewTime": [1472688000 + i for i in range(40)],
+}
+AMAZON_MULTI = {
+    "review_id": [f"en_{i}" for i in range(40)],
+    "product_id": [f"product_{i}" for i in range(40)],
+    "reviewer_id": [f"reviewer_{i}" for i in range(40)],
+    "stars": cycle(1, 2, 3, 4, 5),
+    "review_body": PROSE,
+    "review_title": [p[:30] for p in PROSE],
+    "language": cycle("en", "de"),
+    "product_category": cycle("book", "shoes"),
+}
+YELP = {
+    "review_id": [f"r{i}" for i in range(40)],
+    "user_id": [f"u{i}" for i in range(40)],
+    "business_id": cycle(*(f"b{i}" for i in range(15))),
+    "stars": cycle(1.0, 5.0, 4.0),
+    "useful": cycle(0, 1, 2),
+    "funny": cycle(0, 1),
+    "cool": cycle(0, 1),
+    "text": PROSE,
+    "date": cycle("2018-07-07 22:09:11", "2012-01-03 15:28:18"),
+}
+PLAY_STORE = {
+    "reviewId": [f"g{i}" for i in range(40)],
+    "userName": [f"User {i} Name" for i in range(40)],
+    "userImage": [f"https://example.com/{i}" for i in range(40)],
+    "content": PROSE,
+    "score": cycle(1, 5, 3),
+    "thumbsUpCount": cycle(0, 1, 2),
+    "reviewCreatedVersion": cycle("1.0", "1.1"),
+    "at": cycle("2020-02-26 16:46:34", "2020-02-27 10:00:00"),
+    "replyContent": [p if i % 2 else None for i, p in enumerate(PROSE)],
+}
+TWEETS = {
+    "": list(range(40)),
+    "target": cycle(0, 4),
+    "ids": list(range(1000, 1040)),
+    "user": [f"user{i}" for i in range(40)],
+    "text": PROSE,
+}
+
+
+@pytest.mark.parametrize(
+    "corpus, text, label, language, identity, group, time",
+    [
+        (AMAZON, "reviewText", "overall", None, None, "asin", "unixReviewTime"),
+        (AMAZON_MULTI, "review_body", "stars", "language", "review_id", None, None),
+        (YELP, "text", "stars", None, "review_id", "business_id", "date"),
+        (PLAY_STORE, "content", "score", None, "reviewId", None, None),
+        (TWEETS, "text", "target", None, "ids", None, None),
+        ({"review": PROSE, "sentiment": cycle("positive", "negative")},
+         "review", "sentiment", None, None, None, None),
+        ({"label": cycle(0, 1, 2, 3), "text": PROSE},
+         "text", "label", None, None, None, None),
+        ({"Bewertung": cycle(1, 5, 3), "Kommentar": PROSE, "Sprache": cycle("de")},
+         "Kommentar", "Bewertung", "Sprache", None, None, None),
+    ],
+    ids=["amazon", "amazon multi", "yelp", "play", "tweets", "imdb", "news", "german"],
+)  # fmt: skip
+def test_the_columns_of_well_known_corpora(
+    corpus, text, label, language, identity, group, time
+):
+    found = profiles(**corpus)
+    assert columns.guess_text(found).column == text
+    rest = [p for p in found if p.name != text]
+    assert columns.guess_language(rest).column == language
+    assert columns.guess_label(rest)[0].column == label
+    rest = [p for p in rest if p.name not in (language, label)]
+    assert columns.guess_id(rest).column == identity
+    assert columns.guess_group(rest).column == group
+    assert columns.guess_time(rest).column == time
