@@ -24,7 +24,7 @@ _EPILOG = (
 )
 # job -> (what --help says, needed options, whether it runs on Beam)
 JOBS = {
-    "init": ("look at review files, and write configs that fit them", (), False),
+    "init": ("look at review files, and write configs that fit them", (), True),
     "encoder": ("bring a pretrained XLM-R encoder", ("--from",), False),
     "prepare": (
         "review files to a validated, tokenized dataset",

@@ -345,3 +345,11 @@ def test_a_folder_that_holds_something(init, here):
     found = sorted(path.name for path in (here / "my").iterdir())
     assert found == ["notes.txt", "score.yaml"]
     assert not list(here.glob(".my-*"))
+
+
+def test_files_in_an_object_store(init, bucket):
+    bucket.put("in/a.jsonl", (SAMPLE / "reviews.jsonl").read_bytes())
+    code, _, err = init(glob=f"{bucket.url}/in/*.jsonl")
+    assert code == 0, err
+    config = load_config(PrepareConfig, "my/prepare.yaml")
+    assert config.input == (f"{bucket.url}/in/*.jsonl",)
