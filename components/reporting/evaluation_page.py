@@ -61,17 +61,17 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     Args:
       header: names of the columns; an empty one is of an interval, the first one of
         figures.
-      rows: of texts; an empty one is nothing.
+      rows: of texts; a column of empty ones is left out.
     """
-    columns = [
-        (
-            name or ("95 % interval" if place else "figure"),
-            "number" if all(map(_NUMBER.fullmatch, cells)) else "text",
-        )
-        for place, (name, *cells) in enumerate(zip(header, *rows, strict=True))
-    ]
-    shown = ([cell or None for cell in row] for row in rows)
-    return Table.cut(columns, shown, where="report.txt")
+    columns, cells = [], []
+    for place, (name, *column) in enumerate(zip(header, *rows, strict=True)):
+        if rows and not any(column):
+            continue
+        number = all(map(_NUMBER.fullmatch, column))
+        name = name or ("95 % interval" if place else "figure")
+        columns.append((name, "number" if number else "text"))
+        cells.append([cell or None for cell in column])
+    return Table.cut(columns, zip(*cells, strict=True), where="report.txt")
 
 
 def evaluation_page(evaluation: Evaluation, training: Training | None) -> str:
@@ -168,7 +168,8 @@ def _tiles(
     before = before.get("expected_calibration_error")
     note = "" if before is None else f"uncalibrated: {figure(before)}"
     tiles.append(Tile("Calibration error", figure(figures["ece"]["value"]), note))
-    languages = f"{len(metrics['languages'])} languages"
+    codes = len(metrics["languages"])
+    languages = f"{codes} language" + "s" * (codes != 1)
     tiles.append(Tile("Reviews", count(overall["rows"]), languages))
     large = {
         language: measured["figures"][main]["value"]

@@ -67,9 +67,9 @@ def _chosen(training: Training) -> str:
         return "The weights of the last epoch are kept."
     best, done = training.history["best_epoch"], len(training.history["epochs"])
     metric = _METRICS[config.early_stopping_metric]
-    told = f"Of {done} epochs, epoch {best} had the best {metric} and is kept"
+    told = f"Epoch {best} had the best {metric} and is kept"
     if done < config.epochs:
-        told += f"; training stopped {done - best} epochs later"
+        told += f"; training stopped after epoch {done} of {config.epochs}"
     if best == config.epochs > 1:
         told += "; it was the last, so more epochs might do better"
     return f"{told}. These rows chose it: evaluate measures on rows that did not."
