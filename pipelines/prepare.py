@@ -109,8 +109,6 @@ def prepare(
         graph = _graph(
             config, rules, encoder, files, staging, with_shards=not infer_schema
         )
-        if _size(files) > _SMALL_BYTES:
-            options = with_processes(options)
         facts = DatasetFacts(config, files, _run(graph, files, options, run))
         described, hashes = _settle(graph, facts, encoder, baseline)
         run.note(
@@ -213,6 +211,8 @@ def _run(
       ReviewbeamError: a file changed or vanished meanwhile.
     """
     quiet_workers()
+    if _size(files) > _SMALL_BYTES:
+        options = with_processes(options)
     try:
         with launching(options, "prepare", run) as ready:
             told = graph.run(ready)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from reviewbeam.components.common.background import in_background
 from reviewbeam.components.common.errors import ReviewbeamError
 from reviewbeam.components.common.host_copies import cache_root
 from reviewbeam.components.common.places import Place, for_each, names_in, remove_tree
@@ -161,9 +162,9 @@ def following(
     if show is None:
         yield
         return
-    follower, ended = Follower(staging, units), threading.Event()
+    follower = Follower(staging, units)
 
-    def follow() -> None:
+    def follow(ended: threading.Event) -> None:
         pause = _LOOK_EVERY
         while not ended.wait(pause):
             started = time.monotonic()
@@ -172,10 +173,5 @@ def following(
             # A store with many records takes its time to list them.
             pause = max(_LOOK_EVERY, _SHARE * (time.monotonic() - started))
 
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
-    try:
+    with in_background(follow):
         yield
-    finally:
-        ended.set()
-        thread.join()
