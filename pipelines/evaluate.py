@@ -32,7 +32,6 @@ from reviewbeam.components.inference.resolve import (
     resolve_inference,
 )
 from reviewbeam.components.inference.safe_saved_model import check_saved_model
-from reviewbeam.pipelines.console import quiet_workers
 from reviewbeam.pipelines.evaluation_rows import (
     PREDICTIONS,
     Parts,
@@ -42,6 +41,7 @@ from reviewbeam.pipelines.evaluation_rows import (
 from reviewbeam.pipelines.flink_runner import end_earlier_job
 from reviewbeam.pipelines.launching import launching, threads_of_a_process
 from reviewbeam.pipelines.model_gate import ModelGate, as_resolved
+from reviewbeam.pipelines.quiet import quiet_workers
 
 KIND = "evaluation"
 METRICS = "metrics.json"

@@ -126,6 +126,7 @@ def add_optional(
             "--output",
             action="append",
             default=[],
+            dest="outputs",
             metavar="DIR",
             help="a folder that jobs are to write: looked at for room",
         )

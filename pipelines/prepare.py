@@ -36,7 +36,6 @@ from reviewbeam.components.validation import drift as drifts
 from reviewbeam.components.validation import statistics as stats
 from reviewbeam.components.validation.excluded import load_excluded_ids
 from reviewbeam.components.validation.rules import ReviewRules
-from reviewbeam.pipelines.console import quiet_workers
 from reviewbeam.pipelines.data_gate import check_statistics, pass_gate
 from reviewbeam.pipelines.dataset_facts import (
     DatasetFacts,
@@ -47,6 +46,7 @@ from reviewbeam.pipelines.flink_runner import end_earlier_job
 from reviewbeam.pipelines.launching import launching
 from reviewbeam.pipelines.options import with_processes
 from reviewbeam.pipelines.prepare_graph import REJECTS, STATISTICS, PrepareGraph
+from reviewbeam.pipelines.quiet import quiet_workers
 
 KIND = "dataset"
 SCHEMA_KIND = "schema"  # of an output without examples
