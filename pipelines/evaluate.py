@@ -18,8 +18,10 @@ from reviewbeam.components.common.model_directory import (
     ModelMetadata,
     open_model,
 )
+from reviewbeam.components.common.places import remove_tree
 from reviewbeam.components.common.prepare_config import SPLITS
 from reviewbeam.components.common.privacy import shown
+from reviewbeam.components.common.progress import rows_in_progress
 from reviewbeam.components.common.run_record import RunRecord
 from reviewbeam.components.evaluation.metrics import evaluate_predictions
 from reviewbeam.components.evaluation.mistakes import confident_mistakes
@@ -27,10 +29,7 @@ from reviewbeam.components.evaluation.predictions import Predictions, kept_names
 from reviewbeam.components.evaluation.slices import check_slices
 from reviewbeam.components.evaluation.table import report
 from reviewbeam.components.inference.handler import ClassifierHandler
-from reviewbeam.components.inference.resolve import (
-    ResolvedInference,
-    resolve_inference,
-)
+from reviewbeam.components.inference.resolve import ResolvedInference, resolve_inference
 from reviewbeam.components.inference.safe_saved_model import check_saved_model
 from reviewbeam.pipelines.evaluation_rows import (
     PREDICTIONS,
@@ -42,11 +41,13 @@ from reviewbeam.pipelines.flink_runner import end_earlier_job
 from reviewbeam.pipelines.launching import launching, threads_of_a_process
 from reviewbeam.pipelines.model_gate import ModelGate, as_resolved
 from reviewbeam.pipelines.quiet import quiet_workers
+from reviewbeam.pipelines.watching import Show, watching
 
 KIND = "evaluation"
 METRICS = "metrics.json"
 REPORT = "report.txt"
 ALL = "all"  # splits, of a gold set
+_PROGRESS = "_progress"  # rows inferred, by process; gone before it is published
 
 
 def evaluate(
@@ -59,6 +60,7 @@ def evaluate(
     baseline: Path | None = None,
     gold: bool = False,
     overwrite: bool = False,
+    show: Show = None,
 ) -> tuple[dict[str, Any], bool]:
     """Evaluates a model by its SavedModel, through the stage that `score` uses.
 
@@ -72,6 +74,7 @@ def evaluate(
       gold: the dataset is a gold set: it must be marked so, and is evaluated as a
         whole.
       overwrite: replace what was made from other inputs or another config.
+      show: is told how far it is, from a thread.
 
     Returns:
       The metrics, and whether they were computed now rather than found.
@@ -121,14 +124,19 @@ def evaluate(
         artifacts.check_files(dataset, files, "dataset")
         inference, taken = config.inference, {}
         threads = threads_of_a_process(options)
-        for opened, folder in gate.models(staging):
-            folder.mkdir()
-            resolved = resolve_inference(inference, opened, threads=threads)
-            _run_pipeline(
-                config, resolved, opened, dataset, shards, folder, options, run
-            )
-            inference = as_resolved(inference, resolved)
-            taken[folder.name] = dataclasses.asdict(resolved)
+        models, progress = gate.models(staging), staging / _PROGRESS
+        rows = _examples(manifest, split) * len(models)
+        progress.mkdir()
+        with watching(lambda: f"{rows_in_progress(progress):,} of {rows:,} rows", show):
+            for opened, folder in models:
+                folder.mkdir()
+                resolved = resolve_inference(inference, opened, threads=threads)
+                _run_pipeline(
+                    config, resolved, opened, dataset, shards, folder, options, run
+                )
+                inference = as_resolved(inference, resolved)
+                taken[folder.name] = dataclasses.asdict(resolved)
+        remove_tree(progress)
         parts = Parts(staging / PREDICTIONS)
         _check_rows(parts, manifest, split)
         metrics = {"split": split, "gold": gold}
@@ -198,7 +206,7 @@ def check_fit(model: ModelMetadata, dataset: dict[str, Any], split: str) -> None
             "label type": (model.labels.type, dataset["labels"]["type"]),
             "label names": (list(model.labels.names), dataset["labels"]["names"]),
         }
-        examples = sum(dataset["splits"][name]["examples"] for name in _splits(split))
+        examples = _examples(dataset, split)
     except (KeyError, TypeError) as error:
         raise UserError(
             f"The dataset's manifest is not one that prepare wrote: {error} is missing "
@@ -222,6 +230,10 @@ def _splits(split: str) -> tuple[str, ...]:
     return SPLITS if split == ALL else (split,)
 
 
+def _examples(dataset: dict[str, Any], split: str) -> int:
+    return sum(dataset["splits"][name]["examples"] for name in _splits(split))
+
+
 def _run_pipeline(
     config: EvaluateConfig,
     resolved: ResolvedInference,
@@ -234,14 +246,15 @@ def _run_pipeline(
 ) -> None:
     register_record_batch_coder()
     quiet_workers()
+    labels = model.metadata.labels
     handler = ClassifierHandler(
         model,
         resolved,
-        classes=len(model.metadata.labels.names),
-        kind=model.metadata.labels.type,
+        classes=len(labels.names),
+        kind=labels.type,
         max_faults=config.inference.max_faults,
+        progress_folder=str(predictions.absolute().with_name(_PROGRESS)),
     )
-    labels = model.metadata.labels
     read = ReadExamples(
         dataset=os.path.abspath(dataset),
         multilabel=labels.type == "multilabel",
@@ -266,8 +279,7 @@ def _run_pipeline(
 
 
 def _check_rows(parts: Parts, manifest: dict[str, Any], split: str) -> None:
-    expected = sum(manifest["splits"][name]["examples"] for name in _splits(split))
-    found = parts.table.num_rows
+    expected, found = _examples(manifest, split), parts.table.num_rows
     if found != expected:
         raise RuntimeError(f"{expected} examples went in, {found} came out")
 
@@ -276,15 +288,13 @@ def _metrics(
     config: EvaluateConfig, model: ModelMetadata, parts: Parts, dataset: Path
 ) -> dict[str, Any]:
     labels = model.labels
-    predictions = Predictions.of_table(parts.table, labels)
-    metrics = evaluate_predictions(predictions, labels.names, labels.type, config)
-    mistakes = confident_mistakes(
-        predictions, labels.names, labels.type, config.mistakes
-    )
+    found = Predictions.of_table(parts.table, labels)
+    metrics = evaluate_predictions(found, labels.names, labels.type, config)
+    mistakes = confident_mistakes(found, labels.names, labels.type, config.mistakes)
     described = [mistake.described for mistake in mistakes]
     if config.privacy.text != "none":
-        rows = [mistake.row for mistake in mistakes]
-        texts = parts.texts(rows, dataset, labels.type == "multilabel")
+        rows, multilabel = [m.row for m in mistakes], labels.type == "multilabel"
+        texts = parts.texts(rows, dataset, multilabel)
         for mistake, text in zip(described, texts, strict=True):
             mistake["text"] = shown(text, config.privacy)
     return metrics | {"mistakes": described}

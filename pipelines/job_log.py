@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 
 from reviewbeam.components.common import journal
+from reviewbeam.components.common.config import Config
 from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.common.host_copies import cache_root
 from reviewbeam.components.common.places import Place
@@ -65,8 +66,15 @@ class JobLog(logging.Handler):
         """The file; None: there is none."""
         return None if self._file is None else self._path
 
-    def beside(self, output: Place) -> None:
-        """Names the output; one in an object store has its log on this host."""
+    def beside(self, output: Place, config: Config | None = None) -> None:
+        """Names the output; one in an object store has its log on this host.
+
+        Args:
+          output: what the job writes.
+          config: as it was resolved.
+        """
+        if config is not None:
+            self._waiting += f"# config: {config.model_dump_json()}\n"
         if isinstance(output, Path):
             output = Path(os.path.abspath(output))
             self._path = output.with_name(f"{output.name}.log")
@@ -80,8 +88,11 @@ class JobLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keeps where a library warned; not what it said, which may quote a review."""
-        place = f"{record.pathname}:{record.lineno}"
-        self._once(f"{record.levelname} of {record.name} at {place}")
+        text = f"{record.levelname} of {record.name} at {record.pathname}"
+        text += f":{record.lineno}"
+        if record.args:  # then the message has places for the values
+            text += f": {record.msg}"
+        self._once(text)
 
     def line(self, text: str) -> None:
         """Keeps some lines, with the time."""

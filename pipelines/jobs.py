@@ -63,8 +63,8 @@ def _prepare(arguments: argparse.Namespace) -> tuple[Any, int]:
     config = load_config(PrepareConfig, arguments.config, overrides)
     options = beam_options(arguments)
     output = output_place(arguments)
-    arguments.log.beside(output)
-    with console.Step("prepare"):
+    arguments.log.beside(output, config)
+    with console.Step("prepare") as step:
         with quiet_import():
             from reviewbeam.pipelines.local_paths import note_local_paths
             from reviewbeam.pipelines.local_runner import workers_ahead
@@ -79,6 +79,7 @@ def _prepare(arguments: argparse.Namespace) -> tuple[Any, int]:
                 overwrite=arguments.overwrite,
                 infer_schema=arguments.infer_schema,
                 lock=not arguments.no_lock,
+                show=step.update,
             )
     console.say_dataset(manifest, output)
     if arguments.infer_schema:
@@ -94,7 +95,7 @@ def _train(arguments: argparse.Namespace) -> tuple[Any, int]:
 
     config = load_config(TrainConfig, arguments.config, arguments.set)
     output = folder(arguments.output)
-    arguments.log.beside(output)
+    arguments.log.beside(output, config)
     from reviewbeam.components.trainer.train import train
 
     summary = train(
@@ -120,7 +121,7 @@ def _tune(arguments: argparse.Namespace) -> tuple[Any, int]:
             "tune needs KerasTuner, which is not installed: "
             "pip install 'reviewbeam[tune]'."
         )
-    arguments.log.beside(output)
+    arguments.log.beside(output, config)
     from reviewbeam.components.trainer.train import train
     from reviewbeam.components.trainer.tuning import BEST, tune
 
@@ -141,8 +142,8 @@ def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
     config = load_config(EvaluateConfig, arguments.config, arguments.set)
     options = beam_options(arguments)
     output = folder(arguments.output)
-    arguments.log.beside(output)
-    with console.Step("evaluate"):
+    arguments.log.beside(output, config)
+    with console.Step("evaluate") as step:
         from reviewbeam.components.common.blessing_config import YES
         from reviewbeam.components.common.models_folder import pinned
         from reviewbeam.pipelines.blessing import evaluate_and_bless
@@ -157,6 +158,7 @@ def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
             baseline=baseline,
             gold=arguments.gold is not None,
             overwrite=arguments.overwrite,
+            show=step.update,
         )
     console.say_metrics(metrics, output)
     console.say_blessing(metrics["blessing"])
@@ -189,7 +191,7 @@ def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
     config = load_config(ScoreConfig, arguments.config, overrides_of(arguments))
     options = beam_options(arguments)
     output = output_place(arguments)
-    arguments.log.beside(output)
+    arguments.log.beside(output, config)
     with console.Step("score") as step:
         from reviewbeam.pipelines.local_paths import note_local_paths
         from reviewbeam.pipelines.local_runner import workers_ahead
@@ -234,12 +236,12 @@ def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
     from reviewbeam.components.common.run_config import RunConfig
 
     config = load_config(RunConfig, arguments.config, arguments.set)
+    output = folder(config.output)
+    arguments.log.beside(output, config)
     options = beam_options(arguments)
     with quiet_import():
         from reviewbeam.pipelines import run, score_summary
 
-    output = folder(config.output)
-    arguments.log.beside(output)
     report = run.run(config, options, overwrite=arguments.overwrite, step=console.Step)
     console.say()
     console.say_dataset(report.dataset, output / run.DATASET)

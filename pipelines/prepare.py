@@ -37,16 +37,13 @@ from reviewbeam.components.validation import statistics as stats
 from reviewbeam.components.validation.excluded import load_excluded_ids
 from reviewbeam.components.validation.rules import ReviewRules
 from reviewbeam.pipelines.data_gate import check_statistics, pass_gate
-from reviewbeam.pipelines.dataset_facts import (
-    DatasetFacts,
-    check_classes,
-    refuse_all,
-)
+from reviewbeam.pipelines.dataset_facts import DatasetFacts, check_classes, refuse_all
 from reviewbeam.pipelines.flink_runner import end_earlier_job
 from reviewbeam.pipelines.launching import launching
 from reviewbeam.pipelines.options import with_processes
 from reviewbeam.pipelines.prepare_graph import REJECTS, STATISTICS, PrepareGraph
 from reviewbeam.pipelines.quiet import quiet_workers
+from reviewbeam.pipelines.watching import Show
 
 KIND = "dataset"
 SCHEMA_KIND = "schema"  # of an output without examples
@@ -66,6 +63,7 @@ def prepare(
     overwrite: bool = False,
     infer_schema: bool = False,
     lock: bool = True,
+    show: Show = None,
 ) -> tuple[dict[str, Any], bool]:
     """Makes a dataset, or with `infer_schema` only its schema and statistics.
 
@@ -76,6 +74,7 @@ def prepare(
       overwrite: replace an output made from something else.
       infer_schema: write no examples.
       lock: keep other runs out of an output in a store that can do so.
+      show: is told how far it is, from a thread.
 
     Returns:
       Its manifest, and whether it was made now rather than found.
@@ -115,6 +114,7 @@ def prepare(
             staging=staging,
             work=staging / _WORK,
             with_shards=not infer_schema,
+            show=show,
         )
         if _size(files) > _SMALL_BYTES:
             options = with_processes(options)
