@@ -17,7 +17,7 @@ from reviewbeam.components.common import journal
 # From C++, whatever the level that was asked for. What is fatal (F) is none of it.
 _CHATTER = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog"
-    rb"|[IWE]\d{4} \d\d:\d\d:\d\d?\."  # absl
+    rb"|[IWE]\d{4} \d\d:\d\d:\d+\."  # absl
     rb"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWE] "  # TensorFlow's own, before 2.18
     rb"|To enable the following instructions: "
 )
