@@ -112,6 +112,8 @@ def traceback_without_values(error: BaseException) -> str:
             worker = _WHOLE_FRAME.findall(text)
             part += ["of a worker:", *worker]
             text = ""
+        elif _STEP.search(text) and error.__context__ is not None:
+            text = ""  # Beam's words about the one that it came from
         name = type(error).__name__
         text = " ".join(_STEP.sub("", text).split())
         part.append(f"{name}: {text}" if text and _quotes_nothing(name) else name)
