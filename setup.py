@@ -74,6 +74,7 @@ EXTRAS_REQUIRE = {
         "pycld2>=0.42,<1",  # as `language` has it, for the tests
         "pytest>=8",
         "pytest-timeout>=2.3",
+        "pytest-xdist>=3.6,<4",
         "ruff>=0.12",
     ],
 }

@@ -17,6 +17,7 @@ from reviewbeam.components.common.blessing_config import NO, YES
 from reviewbeam.components.common.evaluate_config import EvaluateConfig
 from reviewbeam.pipelines import console
 from reviewbeam.pipelines.evaluate import KIND, evaluate
+from reviewbeam.pipelines.evaluation_report import put_evaluation_report
 
 
 def evaluate_and_bless(
@@ -32,14 +33,16 @@ def evaluate_and_bless(
     Takes what `evaluate` takes, and raises what it raises.
 
     Returns:
-      The metrics, and under `blessing` the verdict; None: nothing was asked.
+      The metrics; under `blessing` the verdict, None: nothing was asked; and under
+      `report` the name of the page, None: it could not be made.
     """
-    metrics, _ = evaluate(config, model, dataset, output, options, **more)
+    metrics, new = evaluate(config, model, dataset, output, options, **more)
     verdict = None
     if (output / BLESSING).is_file():
         verdict = read_json(output / BLESSING)
         _settle(model, output, verdict)
-    return metrics | {"blessing": verdict}
+    page = put_evaluation_report(output, model, new=new)
+    return metrics | {"blessing": verdict, "report": page}
 
 
 def _settle(model: Path, evaluation: Path, verdict: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ _EPILOG = (
 )
 # job -> (what --help says, needed options, whether it runs on Beam)
 JOBS = {
+    "init": ("look at review files, and write configs that fit them", (), False),
     "encoder": ("bring a pretrained XLM-R encoder", ("--from",), False),
     "prepare": (
         "review files to a validated, tokenized dataset",
@@ -67,7 +68,8 @@ JOBS = {
     "doctor": ("look at all that jobs need, and say what to do", (), False),
 }
 _MAPPING_HELP = """\
-To map your own columns, copy configs/laptop/prepare.yaml and name them in it:
+`reviewbeam init DIR --input GLOB` guesses your columns and writes the configs. By
+hand: copy configs/laptop/prepare.yaml and name your columns in it:
 
   columns: {text: review.body, label: stars, language: lang, id: review_id}
   labels:

@@ -192,7 +192,8 @@ def say_model(summary: dict[str, Any]) -> None:
                 for entry in against
             ],
         )
-    say(f"  in {summary['output']}: saved_model/, model.keras, model.json")
+    names = "saved_model/", "model.keras", "model.json", summary["report"]
+    say(f"  in {summary['output']}: {', '.join(filter(None, names))}")
 
 
 def say_tuning(summary: dict[str, Any]) -> None:
@@ -223,7 +224,8 @@ def say_metrics(metrics: dict[str, Any], output: Path) -> None:
         if table.note:
             say(f"  {table.note}")
         say()
-    say(f"  in {output}: metrics.json, report.txt, predictions/")
+    names = "metrics.json", "report.txt", "predictions/", metrics["report"]
+    say(f"  in {output}: {', '.join(filter(None, names))}")
 
 
 def say_blessing(verdict: dict[str, Any] | None) -> None:

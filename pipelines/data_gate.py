@@ -10,6 +10,7 @@ from reviewbeam.components.common.errors import DataGateError
 from reviewbeam.components.common.places import Place
 from reviewbeam.components.common.prepare_config import PrepareConfig, SchemaRules
 from reviewbeam.components.validation import statistics as stats
+from reviewbeam.components.validation.anomalies import Anomaly, find_anomalies, is_fatal
 from reviewbeam.components.validation.drift import (
     Drift,
     drift_anomalies,
@@ -17,6 +18,8 @@ from reviewbeam.components.validation.drift import (
 )
 from reviewbeam.components.validation.limits import reject_problems
 from reviewbeam.components.validation.places import Key
+from reviewbeam.pipelines.dataset_report import put_dataset_report
+from reviewbeam.pipelines.report_file import REPORT_PAGE
 
 
 def check_statistics(
@@ -24,7 +27,7 @@ def check_statistics(
     rules: SchemaRules,
     baseline: statistics_pb2.DatasetFeatureStatisticsList | None,
     places: Mapping[Key, str],
-) -> tuple[schema_pb2.Schema, list[stats.Anomaly], list[Drift]]:
+) -> tuple[schema_pb2.Schema, list[Anomaly], list[Drift]]:
     """Holds the statistics of a dataset against its schema and its baseline.
 
     Args:
@@ -46,14 +49,14 @@ def check_statistics(
     drift = []
     if baseline is not None:
         drift = measure_drift(statistics, baseline, rules.drift, schema)
-    anomalies = stats.find_anomalies(statistics, schema, places)
+    anomalies = find_anomalies(statistics, schema, places)
     return schema, anomalies + drift_anomalies(drift, places), drift
 
 
 def pass_gate(
     config: PrepareConfig,
     described: dict[str, Any],
-    anomalies: list[stats.Anomaly],
+    anomalies: list[Anomaly],
     report: Place,
 ) -> None:
     """Stops a dataset that the config doesn't allow.
@@ -62,7 +65,7 @@ def pass_gate(
       config: with the limits.
       described: what the manifest would say; goes into the report then.
       anomalies: in its statistics.
-      report: the file to write then.
+      report: the file to write then, with a page beside it.
 
     Raises:
       DataGateError: lists every reason.
@@ -71,11 +74,13 @@ def pass_gate(
     problems += [
         f"{anomaly}; schema_rules.fatal stops on it."
         for anomaly in anomalies
-        if stats.is_fatal(anomaly, config.schema_rules)
+        if is_fatal(anomaly, config.schema_rules)
     ]
     if not problems:
         return
     artifacts.write_json(report, described | {"problems": problems})
+    page = report.with_name(REPORT_PAGE)
+    put_dataset_report(page, described, config, problems)
     raise DataGateError(
         "The data gate stopped this dataset; nothing was published:\n"
         + "\n".join(f"  - {problem}" for problem in problems)

@@ -13,24 +13,29 @@ from reviewbeam.components.common import artifacts, publishing
 from reviewbeam.components.common.coders import register_record_batch_coder
 from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.common.evaluate_config import EvaluateConfig
-from reviewbeam.components.common.model_directory import (
-    ModelDirectory,
-    ModelMetadata,
-    open_model,
-)
+from reviewbeam.components.common.model_directory import ModelDirectory, open_model
 from reviewbeam.components.common.places import remove_tree
-from reviewbeam.components.common.prepare_config import SPLITS
 from reviewbeam.components.common.privacy import shown
 from reviewbeam.components.common.progress import rows_in_progress
 from reviewbeam.components.common.run_record import RunRecord
 from reviewbeam.components.evaluation.metrics import evaluate_predictions
 from reviewbeam.components.evaluation.mistakes import confident_mistakes
 from reviewbeam.components.evaluation.predictions import Predictions, kept_names
+from reviewbeam.components.evaluation.reliability import before_and_after
 from reviewbeam.components.evaluation.slices import check_slices
 from reviewbeam.components.evaluation.table import report
 from reviewbeam.components.inference.handler import ClassifierHandler
-from reviewbeam.components.inference.resolve import ResolvedInference, resolve_inference
+from reviewbeam.components.inference.resolve import (
+    ResolvedInference,
+    resolve_inference,
+)
 from reviewbeam.components.inference.safe_saved_model import check_saved_model
+from reviewbeam.pipelines.evaluated_splits import (
+    ALL,
+    check_fit,
+    checked_shards,
+    count_examples,
+)
 from reviewbeam.pipelines.evaluation_rows import (
     PREDICTIONS,
     Parts,
@@ -46,7 +51,6 @@ from reviewbeam.pipelines.watching import Show, watching
 KIND = "evaluation"
 METRICS = "metrics.json"
 REPORT = "report.txt"
-ALL = "all"  # splits, of a gold set
 _PROGRESS = "_progress"  # rows inferred, by process; gone before it is published
 
 
@@ -71,8 +75,7 @@ def evaluate(
       output: directory of the evaluation.
       options: Beam's.
       baseline: directory of another model, to compare this one with.
-      gold: the dataset is a gold set: it must be marked so, and is evaluated as a
-        whole.
+      gold: the dataset is a gold set, must be marked so, and is evaluated whole.
       overwrite: replace what was made from other inputs or another config.
       show: is told how far it is, from a thread.
 
@@ -84,86 +87,78 @@ def evaluate(
         of a rule is unknown, or the output can't be used.
       BusyError: another run writes the same output.
     """
-    manifest = artifacts.read_manifest(dataset, "dataset")
+    manifest = _manifest(dataset, gold)
     split = ALL if gold else config.split
-    if gold and not manifest.get("gold"):
-        raise UserError(
-            f"The dataset {str(dataset)!r} is no gold set: training may use it. "
-            "Prepare it with gold: true in the config, or give it as --dataset."
-        )
-    directory = _open(model, manifest, split)
-    gate = ModelGate(
-        config, directory, baseline and _open_baseline(baseline, manifest, split)
-    )
-    kept = kept_names(manifest["columns"]["keep"]).values()
-    check_slices(config.slices, kept)
-    gate.check(kept)
-    identity = artifacts.fingerprint(
-        {
-            "job": "evaluate",
-            "format": artifacts.FORMAT,
-            "config": config.model_dump(mode="json"),
-            "models": gate.fingerprints(),
-            "dataset": manifest["fingerprint"],
-            "gold": gold,
-        }
-    )
+    gate = _gate(config, model, baseline, manifest, split)
+    identity = _identity(gate, manifest, gold)
     if publishing.is_done(output, KIND, identity, overwrite=overwrite):
         return artifacts.read_json(output / METRICS), False
     run = RunRecord("evaluate", recover=end_earlier_job)
-    with publishing.staged_output(
-        output, "evaluate", run=run, overwrite=overwrite
-    ) as staging:
-        shards = [
-            shard["name"]
-            for name in _splits(split)
-            for shard in manifest["splits"][name]["shards"]
-            if shard["examples"]
-        ]
-        files = {name: manifest["files"][name] for name in shards}
-        artifacts.check_files(dataset, files, "dataset")
-        inference, taken = config.inference, {}
-        threads = threads_of_a_process(options)
-        models, progress = gate.models(staging), staging / _PROGRESS
-        rows = _examples(manifest, split) * len(models)
-        progress.mkdir()
-        with watching(lambda: f"{rows_in_progress(progress):,} of {rows:,} rows", show):
-            for opened, folder in models:
-                folder.mkdir()
-                resolved = resolve_inference(inference, opened, threads=threads)
-                _run_pipeline(
-                    config, resolved, opened, dataset, shards, folder, options, run
-                )
-                inference = as_resolved(inference, resolved)
-                taken[folder.name] = dataclasses.asdict(resolved)
-        remove_tree(progress)
-        parts = Parts(staging / PREDICTIONS)
-        _check_rows(parts, manifest, split)
-        metrics = {"split": split, "gold": gold}
-        metrics |= _metrics(config, directory.metadata, parts, dataset)
-        metrics["seen_in_training"] = gate.judge(staging, dataset, shards)
-        artifacts.write_json(staging / METRICS, metrics)
-        artifacts.write_text(staging / REPORT, report(metrics))
-        publishing.add_to_run_record(
-            staging,
+    staged = publishing.staged_output(output, "evaluate", run=run, overwrite=overwrite)
+    with staged as staging:
+        job = _Evaluation(gate, dataset, manifest, split, options, run, show)
+        metrics = job.run_into(staging)
+        run.note(
             model=str(model.absolute()),
             baseline=baseline and str(baseline.absolute()),
             dataset=str(dataset.absolute()),
             runner=options.get_all_options()["runner"],
             config=config.model_dump(mode="json"),
-            inference=taken,
         )
         artifacts.write_manifest(
             staging,
             KIND,
             identity,
             files=artifacts.files_below(staging),
-            model=directory.core_fingerprint,
+            model=gate.model.core_fingerprint,
             dataset=manifest["fingerprint"],
             split=split,
             gold=gold,
         )
     return metrics, True
+
+
+def _manifest(dataset: Path, gold: bool) -> dict[str, Any]:
+    """Reads the dataset's manifest; refuses as a gold set what isn't marked so."""
+    manifest = artifacts.read_manifest(dataset, "dataset")
+    if gold and not manifest.get("gold"):
+        raise UserError(
+            f"The dataset {str(dataset)!r} is no gold set: training may use it. "
+            "Prepare it with gold: true in the config, or give it as --dataset."
+        )
+    return manifest
+
+
+def _gate(
+    config: EvaluateConfig,
+    model: Path,
+    baseline: Path | None,
+    manifest: dict[str, Any],
+    split: str,
+) -> ModelGate:
+    """Opens the models, and refuses what can't be measured before anything runs."""
+    opened = _open(model, manifest, split)
+    gate = ModelGate(
+        config, opened, baseline and _open_baseline(baseline, manifest, split)
+    )
+    kept = kept_names(manifest["columns"]["keep"]).values()
+    check_slices(config.slices, kept)
+    gate.check(kept)
+    return gate
+
+
+def _identity(gate: ModelGate, manifest: dict[str, Any], gold: bool) -> str:
+    """Fingerprint of all that an evaluation follows from."""
+    return artifacts.fingerprint(
+        {
+            "job": "evaluate",
+            "format": artifacts.FORMAT,
+            "config": gate.config.model_dump(mode="json"),
+            "models": gate.fingerprints(),
+            "dataset": manifest["fingerprint"],
+            "gold": gold,
+        }
+    )
 
 
 def _open(model: Path, dataset: dict[str, Any], split: str) -> ModelDirectory:
@@ -184,117 +179,110 @@ def _open_baseline(
         ) from None
 
 
-def check_fit(model: ModelMetadata, dataset: dict[str, Any], split: str) -> None:
-    """Refuses a dataset whose token ids or labels mean something else to the model.
+@dataclasses.dataclass(frozen=True)
+class _Evaluation:
+    """One run on an output that is locked."""
 
-    Args:
-      model: what it was trained with.
-      dataset: the manifest.
-      split: which is evaluated; ALL for all of them.
+    gate: ModelGate
+    dataset: Path
+    manifest: dict[str, Any]  # the dataset's
+    split: str
+    options: PipelineOptions
+    run: RunRecord
+    show: Show
 
-    Raises:
-      UserError: says what differs, or that there is no example.
-    """
-    try:
-        pairs = {
-            "vocabulary": (model.vocabulary_sha256, dataset["vocabulary_sha256"]),
-            "text rules": (model.text.model_dump(mode="json"), dataset["text"]),
-            "language detector": (
-                model.language_detector,
-                dataset["language_detector"],
-            ),
-            "label type": (model.labels.type, dataset["labels"]["type"]),
-            "label names": (list(model.labels.names), dataset["labels"]["names"]),
-        }
-        examples = _examples(dataset, split)
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"The dataset's manifest is not one that prepare wrote: {error} is missing "
-            "or wrong. Run prepare again."
-        ) from None
-    for what, (of_model, of_dataset) in pairs.items():
-        if of_model != of_dataset:
-            raise UserError(
-                f"The dataset's {what} differ from the model's: {of_dataset} against "
-                f"{of_model}. Prepare the dataset with the model's rules and encoder."
+    def run_into(self, staging: Path) -> dict[str, Any]:
+        """Writes predictions, metrics and verdict; returns the metrics."""
+        shards = checked_shards(self.dataset, self.manifest, self.split)
+        self._predict(staging, shards)
+        metrics = {"split": self.split, "gold": self.split == ALL}
+        metrics |= self._metrics(Parts(staging / PREDICTIONS))
+        metrics["seen_in_training"] = self.gate.judge(staging, self.dataset, shards)
+        artifacts.write_json(staging / METRICS, metrics)
+        artifacts.write_text(staging / REPORT, report(metrics))
+        return metrics
+
+    def _predict(self, staging: Path, shards: list[str]) -> None:
+        """Has all models predict the rows, the later ones as the first one did."""
+        inference, taken = self.gate.config.inference, {}
+        threads = threads_of_a_process(self.options)
+        models, progress = self.gate.models(staging), staging / _PROGRESS
+        rows = count_examples(self.manifest, self.split) * len(models)
+
+        def look() -> str:
+            return f"{rows_in_progress(progress):,} of {rows:,} rows"
+
+        progress.mkdir()
+        with watching(look, self.show):
+            for model, folder in models:
+                folder.mkdir()
+                resolved = resolve_inference(inference, model, threads=threads)
+                self._run_pipeline(model, resolved, shards, folder)
+                inference = as_resolved(inference, resolved)
+                taken[folder.name] = dataclasses.asdict(resolved)
+        remove_tree(progress)
+        self.run.note(inference=taken)
+
+    def _run_pipeline(
+        self,
+        model: ModelDirectory,
+        resolved: ResolvedInference,
+        shards: list[str],
+        predictions: Path,
+    ) -> None:
+        register_record_batch_coder()
+        quiet_workers()
+        labels = model.metadata.labels
+        handler = ClassifierHandler(
+            model,
+            resolved,
+            classes=len(labels.names),
+            kind=labels.type,
+            max_faults=self.gate.config.inference.max_faults,
+            progress_folder=os.path.abspath(predictions.with_name(_PROGRESS)),
+        )
+        read = ReadExamples(
+            dataset=os.path.abspath(self.dataset),
+            multilabel=labels.type == "multilabel",
+            keep=tuple(self.manifest["columns"]["keep"]),
+            vocabulary=model.vocabulary,
+            text=model.metadata.text,
+        )
+        folder = os.path.abspath(predictions)
+        with (
+            launching(self.options, "evaluate", self.run) as ready,
+            beam.Pipeline(options=ready) as pipeline,
+        ):
+            _ = (
+                pipeline
+                | "ListShards" >> beam.Create(shards)
+                | "SpreadShards" >> beam.Reshuffle()
+                | "ReadShard" >> beam.Map(read)
+                # (shard, RecordBatch)
+                | "RunInference" >> RunInference(KeyedModelHandler(handler))
+                | "WritePredictions"
+                >> beam.Map(write_predictions, model.metadata, folder)
             )
-    if not examples:
-        where = "in any split" if split == ALL else f"in its {split} split"
-        raise UserError(
-            f"The dataset has no example {where}. Choose another split: in the config, "
-            "or prepare a larger corpus."
+
+    def _metrics(self, parts: Parts) -> dict[str, Any]:
+        """Computes the figures, and lists the mistakes with what may be shown."""
+        expected = count_examples(self.manifest, self.split)
+        if parts.table.num_rows != expected:
+            raise RuntimeError(
+                f"{expected} examples went in, {parts.table.num_rows} came out"
+            )
+        config, labels = self.gate.config, self.gate.model.metadata.labels
+        predictions = Predictions.of_table(parts.table, labels)
+        metrics = evaluate_predictions(predictions, labels.names, labels.type, config)
+        mistakes = confident_mistakes(
+            predictions, labels.names, labels.type, config.mistakes
         )
-
-
-def _splits(split: str) -> tuple[str, ...]:
-    return SPLITS if split == ALL else (split,)
-
-
-def _examples(dataset: dict[str, Any], split: str) -> int:
-    return sum(dataset["splits"][name]["examples"] for name in _splits(split))
-
-
-def _run_pipeline(
-    config: EvaluateConfig,
-    resolved: ResolvedInference,
-    model: ModelDirectory,
-    dataset: Path,
-    shards: list[str],
-    predictions: Path,
-    options: PipelineOptions,
-    run: RunRecord,
-) -> None:
-    register_record_batch_coder()
-    quiet_workers()
-    labels = model.metadata.labels
-    handler = ClassifierHandler(
-        model,
-        resolved,
-        classes=len(labels.names),
-        kind=labels.type,
-        max_faults=config.inference.max_faults,
-        progress_folder=str(predictions.absolute().with_name(_PROGRESS)),
-    )
-    read = ReadExamples(
-        dataset=os.path.abspath(dataset),
-        multilabel=labels.type == "multilabel",
-        keep=tuple(artifacts.read_manifest(dataset, "dataset")["columns"]["keep"]),
-        vocabulary=model.vocabulary,
-        text=model.metadata.text,
-    )
-    with (
-        launching(options, "evaluate", run) as ready,
-        beam.Pipeline(options=ready) as pipeline,
-    ):
-        _ = (
-            pipeline
-            | "ListShards" >> beam.Create(shards)
-            | "SpreadShards" >> beam.Reshuffle()
-            | "ReadShard" >> beam.Map(read)
-            # (shard, RecordBatch)
-            | "RunInference" >> RunInference(KeyedModelHandler(handler))
-            | "WritePredictions"
-            >> beam.Map(write_predictions, model.metadata, os.path.abspath(predictions))
-        )
-
-
-def _check_rows(parts: Parts, manifest: dict[str, Any], split: str) -> None:
-    expected, found = _examples(manifest, split), parts.table.num_rows
-    if found != expected:
-        raise RuntimeError(f"{expected} examples went in, {found} came out")
-
-
-def _metrics(
-    config: EvaluateConfig, model: ModelMetadata, parts: Parts, dataset: Path
-) -> dict[str, Any]:
-    labels = model.labels
-    found = Predictions.of_table(parts.table, labels)
-    metrics = evaluate_predictions(found, labels.names, labels.type, config)
-    mistakes = confident_mistakes(found, labels.names, labels.type, config.mistakes)
-    described = [mistake.described for mistake in mistakes]
-    if config.privacy.text != "none":
-        rows, multilabel = [m.row for m in mistakes], labels.type == "multilabel"
-        texts = parts.texts(rows, dataset, multilabel)
-        for mistake, text in zip(described, texts, strict=True):
-            mistake["text"] = shown(text, config.privacy)
-    return metrics | {"mistakes": described}
+        described = [mistake.described for mistake in mistakes]
+        if config.privacy.text != "none":
+            rows = [mistake.row for mistake in mistakes]
+            texts = parts.texts(rows, self.dataset, labels.type == "multilabel")
+            for mistake, text in zip(described, texts, strict=True):
+                mistake["text"] = shown(text, config.privacy)
+        calibration = self.gate.model.metadata.calibration
+        reliability = before_and_after(predictions, labels.type, calibration)
+        return metrics | {"mistakes": described, "reliability": reliability}

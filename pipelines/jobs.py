@@ -96,9 +96,9 @@ def _train(arguments: argparse.Namespace) -> tuple[Any, int]:
     config = load_config(TrainConfig, arguments.config, arguments.set)
     output = folder(arguments.output)
     arguments.log.beside(output, config)
-    from reviewbeam.components.trainer.train import train
+    from reviewbeam.pipelines.training_report import train_and_report
 
-    summary = train(
+    summary = train_and_report(
         config,
         artifact(arguments.dataset),
         output,
@@ -122,8 +122,8 @@ def _tune(arguments: argparse.Namespace) -> tuple[Any, int]:
             "pip install 'reviewbeam[tune]'."
         )
     arguments.log.beside(output, config)
-    from reviewbeam.components.trainer.train import train
     from reviewbeam.components.trainer.tuning import BEST, tune
+    from reviewbeam.pipelines.training_report import train_and_report
 
     dataset = artifact(arguments.dataset)
     summary = tune(config, dataset, output, overwrite=arguments.overwrite)
@@ -131,7 +131,7 @@ def _tune(arguments: argparse.Namespace) -> tuple[Any, int]:
     if best_model is None:
         return summary, 0
     best = load_config(TrainConfig, str(output / BEST))
-    trained = train(best, dataset, best_model, overwrite=arguments.overwrite)
+    trained = train_and_report(best, dataset, best_model, overwrite=arguments.overwrite)
     console.say_model(trained)
     return summary | {"model": trained}, 0
 
@@ -257,16 +257,13 @@ def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
         return dataclasses.asdict(report), 0
     score_summary.say_scores(report.scores, output / run.SCORES)
     console.say()
-    console.say("Next, with files of your own: copy configs/laptop/prepare.yaml, map")
-    console.say("your columns in it, and run:")
-    console.say(
-        "  reviewbeam prepare --config my-prepare.yaml --input 'my/*.jsonl' "
-        "--output runs/mine/dataset"
-    )
+    console.say("Next, with files of your own:")
+    console.say("  reviewbeam init my --input 'my/*.jsonl'")
     return dataclasses.asdict(report), _score_code(report.scores)
 
 
 _JOBS = {
+    "init": quick_jobs.write_configs,
     "encoder": _encoder,
     "prepare": _prepare,
     "train": _train,

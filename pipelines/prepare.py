@@ -14,7 +14,6 @@ from reviewbeam.components.common.encoder_directory import (
 )
 from reviewbeam.components.common.errors import ReviewbeamError, UserError
 from reviewbeam.components.common.host_copies import origin
-from reviewbeam.components.common.language_detector import describe_detector
 from reviewbeam.components.common.places import (
     Place,
     make_private,
@@ -31,24 +30,35 @@ from reviewbeam.components.ingestion.files import (
     slice_file,
 )
 from reviewbeam.components.ingestion.lines import DamagedFileError
-from reviewbeam.components.tokenization.tokenizer import Tokenizer
 from reviewbeam.components.validation import drift as drifts
 from reviewbeam.components.validation import statistics as stats
-from reviewbeam.components.validation.excluded import load_excluded_ids
 from reviewbeam.components.validation.rules import ReviewRules
 from reviewbeam.pipelines.data_gate import check_statistics, pass_gate
-from reviewbeam.pipelines.dataset_facts import DatasetFacts, check_classes, refuse_all
+from reviewbeam.pipelines.dataset_facts import (
+    DatasetFacts,
+    check_classes,
+    refuse_all,
+)
+from reviewbeam.pipelines.dataset_report import put_dataset_report
 from reviewbeam.pipelines.flink_runner import end_earlier_job
 from reviewbeam.pipelines.launching import launching
 from reviewbeam.pipelines.options import with_processes
 from reviewbeam.pipelines.prepare_graph import REJECTS, STATISTICS, PrepareGraph
+from reviewbeam.pipelines.prepare_settings import (
+    check_config,
+    detector,
+    identity,
+    review_rules,
+)
 from reviewbeam.pipelines.quiet import quiet_workers
+from reviewbeam.pipelines.report_file import REPORT_PAGE
 from reviewbeam.pipelines.watching import Show
 
 KIND = "dataset"
 SCHEMA_KIND = "schema"  # of an output without examples
 SCHEMA = "schema.pbtxt"
 REPORT = "report.json"  # what stopped a dataset, beside what it would have held
+_EVIDENCE = (REJECTS, STATISTICS, SCHEMA, REPORT, REPORT_PAGE)
 _WORK = "_work"  # what workers tell the launcher; gone when the dataset is published
 _MIN_PARTITIONS = 8
 _SMALL_BYTES = 16 * 2**20  # of input; below, processes cost more than they gain
@@ -87,38 +97,23 @@ def prepare(
     """
     encoder = open_encoder(config.encoder)
     rules = review_rules(config)
-    _check_config(config, encoder)
+    check_config(config, encoder)
     baseline = config.baseline and drifts.load_baseline(config.baseline)
     files = find_files(config)
     kind = SCHEMA_KIND if infer_schema else KIND
-    identity = _identity(config, encoder, files, kind)
-    if publishing.is_done(output, kind, identity, overwrite=overwrite):
+    fingerprint = identity(config, encoder, files, kind)
+    if publishing.is_done(output, kind, fingerprint, overwrite=overwrite):
         return artifacts.read_manifest(output, kind), False
     run = RunRecord("prepare", recover=end_earlier_job)
     with publishing.staged_output(
-        output,
-        "prepare",
-        run=run,
-        overwrite=overwrite,
-        lock=lock,
-        evidence=(REJECTS, STATISTICS, SCHEMA, REPORT),
+        output, "prepare", run=run, overwrite=overwrite, lock=lock, evidence=_EVIDENCE
     ) as staging:
-        (staging / REJECTS).mkdir(mode=0o700)
-        (staging / _WORK).mkdir(mode=0o700)
-        graph = PrepareGraph(
-            config=config,
-            rules=rules,
-            vocabulary=os.path.abspath(encoder.vocabulary),
-            slices=[piece for file in files for piece in _slices(file, config)],
-            partitions=_partitions(files, config),
-            staging=staging,
-            work=staging / _WORK,
-            with_shards=not infer_schema,
-            show=show,
+        graph = _graph(
+            config, rules, encoder, files, staging, with_shards=not infer_schema
         )
         if _size(files) > _SMALL_BYTES:
             options = with_processes(options)
-        facts = DatasetFacts(config, files, _run(graph, files, options, run))
+        facts = DatasetFacts(config, files, _run(graph, files, options, run, show))
         described, hashes = _settle(graph, facts, encoder, baseline)
         run.note(
             runner=options.get_all_options()["runner"],
@@ -127,10 +122,36 @@ def prepare(
             config=config.model_dump(mode="json"),
         )
         run.check()
+        told = described | {"fingerprint": fingerprint}
+        put_dataset_report(staging / REPORT_PAGE, told, config)
         manifest = artifacts.write_manifest(
-            staging, kind, identity, files=hashes, hashes=hashes, **described
+            staging, kind, fingerprint, files=hashes, hashes=hashes, **described
         )
     return manifest, True
+
+
+def _graph(
+    config: PrepareConfig,
+    rules: ReviewRules,
+    encoder: EncoderDirectory,
+    files: list[CorpusFile],
+    staging: Place,
+    *,
+    with_shards: bool,
+) -> PrepareGraph:
+    """Makes the folders that workers write to, and plans what they do."""
+    (staging / REJECTS).mkdir(mode=0o700)
+    (staging / _WORK).mkdir(mode=0o700)
+    return PrepareGraph(
+        config=config,
+        rules=rules,
+        vocabulary=os.path.abspath(encoder.vocabulary),
+        slices=[piece for file in files for piece in _slices(file, config)],
+        partitions=_partitions(files, config),
+        staging=staging,
+        work=staging / _WORK,
+        with_shards=with_shards,
+    )
 
 
 def _settle(
@@ -167,7 +188,7 @@ def _settle(
         "split": config.split.model_dump(mode="json"),
         "columns": config.columns.model_dump(mode="json"),
         "gold": config.gold,
-        "language_detector": _detector(config),
+        "language_detector": detector(config),
         "vocabulary_sha256": encoder.vocabulary_sha256,
         "anomalies": [str(anomaly) for anomaly in anomalies],
         "drift": [dataclasses.asdict(distance) for distance in drift],
@@ -182,27 +203,12 @@ def _settle(
     return described, hashes | dict.fromkeys(others, "")
 
 
-def review_rules(config: PrepareConfig) -> ReviewRules:
-    """Makes the record rules of a config.
-
-    Raises:
-      UserError: `exclude_ids` can't be read, or the language detector isn't there.
-    """
-    return ReviewRules(
-        config.rules,
-        labels=config.labels,
-        split=config.split,
-        detect_language=_detector(config) is not None,
-        excluded_ids=load_excluded_ids(config.exclude_ids),
-        keep_raw=config.rejects.keep_raw,
-    )
-
-
 def _run(
     graph: PrepareGraph,
     files: list[CorpusFile],
     options: PipelineOptions,
     run: RunRecord,
+    show: Show,
 ) -> dict[str, Any]:
     """Runs the pipeline over files that stay as they are.
 
@@ -212,7 +218,7 @@ def _run(
     quiet_workers()
     try:
         with launching(options, "prepare", run) as ready:
-            told = graph.run(ready)
+            told = graph.run(ready, show)
     except Exception:
         _refuse_changed(files)  # the likelier cause
         raise
@@ -226,57 +232,6 @@ def _refuse_changed(files: list[CorpusFile]) -> None:
             f"{path}: {what}. Nothing was published; run it again when the file is "
             "complete."
         )
-
-
-def _check_config(config: PrepareConfig, encoder: EncoderDirectory) -> None:
-    positions = encoder.architecture.positions
-    if config.text.max_tokens > positions:
-        raise UserError(
-            f"text.max_tokens is {config.text.max_tokens}; the encoder "
-            f"{config.encoder!r} reads at most {positions}."
-        )
-    rows = encoder.architecture.vocabulary
-    largest = Tokenizer(encoder.vocabulary, config.text).largest_id
-    if largest >= rows:
-        raise UserError(
-            f"The vocabulary of the encoder {config.encoder!r} has token ids up to "
-            f"{largest}, its embeddings only {rows} rows. Bring the encoder again."
-        )
-    stats.check_anomaly_kinds(config.schema_rules)
-    if config.schema_rules.schema_file is not None:
-        stats.load_schema(config.schema_rules.schema_file)
-
-
-def _identity(
-    config: PrepareConfig,
-    encoder: EncoderDirectory,
-    files: list[CorpusFile],
-    kind: str,
-) -> str:
-    """Fingerprint of all that the dataset follows from, wherever it lies."""
-    elsewhere = {"input", "encoder", "exclude_ids", "baseline"}
-    data = config.model_dump(mode="json", exclude=elsewhere)
-    schema_file = data["schema_rules"].pop("schema_file")
-    return artifacts.fingerprint(
-        {
-            "job": "prepare",
-            "kind": kind,
-            "format": artifacts.FORMAT,
-            "config": data,
-            "schema": schema_file and artifacts.file_sha256(schema_file),
-            "exclude_ids": config.exclude_ids
-            and artifacts.file_sha256(config.exclude_ids),
-            "baseline": config.baseline
-            and artifacts.read_manifest(config.baseline, KIND)["fingerprint"],
-            "language_detector": _detector(config),
-            "vocabulary": encoder.vocabulary_sha256,
-            "files": [[file.name, file.format, file.sha256] for file in files],
-        }
-    )
-
-
-def _detector(config: PrepareConfig) -> dict[str, str] | None:
-    return describe_detector() if config.text.language == "detect" else None
 
 
 def _slices(file: CorpusFile, config: PrepareConfig) -> list[FileSlice]:

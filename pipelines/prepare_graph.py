@@ -59,7 +59,6 @@ class PrepareGraph:
       staging: folder for shards, rejects and statistics.
       work: folder for what the workers tell.
       with_shards: write examples, not only what can be told about them.
-      show: is told how far the workers are, from a thread.
     """
 
     config: PrepareConfig
@@ -70,14 +69,18 @@ class PrepareGraph:
     staging: Place
     work: Place
     with_shards: bool
-    show: Show = None
 
-    def run(self, options: PipelineOptions) -> dict[str, Any]:
-        """Runs the pipeline; returns what its workers told."""
+    def run(self, options: PipelineOptions, show: Show = None) -> dict[str, Any]:
+        """Runs the pipeline; returns what its workers told.
+
+        Args:
+          options: Beam's.
+          show: is told how far the workers are, from a thread.
+        """
         register_record_batch_coder()
         self._progress.mkdir(exist_ok=True)
         with (
-            watching(self._state, self.show),
+            watching(self._state, show),
             beam.Pipeline(options=options) as pipeline,
         ):
             self._build(pipeline)

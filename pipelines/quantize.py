@@ -23,8 +23,9 @@ from reviewbeam.components.inference.quantize import (
     write_quantized,
 )
 from reviewbeam.components.inference.safe_saved_model import check_saved_model
-from reviewbeam.pipelines.evaluate import check_fit
+from reviewbeam.pipelines.evaluated_splits import check_fit, checked_shards
 
+_LIBRARIES = ("openvino", "nncf")
 _SPLIT = "validation"
 _COMPARED_ROWS = 3000
 _BATCH_TOKENS = 1024
@@ -54,21 +55,13 @@ def quantize(
             "which models are only evaluated on. Quantize with the dataset that the "
             "model was trained on."
         )
-    for name in ("openvino", "nncf"):
+    for name in _LIBRARIES:
         import_openvino(name)
     quantized.check_processor()
     directory = open_model(os.fspath(model))
     check_saved_model(directory.saved_model, len(directory.metadata.labels.names))
     check_fit(directory.metadata, manifest, _SPLIT)
-    identity = artifacts.fingerprint(
-        {
-            "job": "quantize",
-            "format": artifacts.FORMAT,
-            "model": directory.core_fingerprint,
-            "dataset": manifest["fingerprint"],
-            "recipe": ["int8_asym", GROUP_SIZE],
-        }
-    )
+    identity = _identity(directory, manifest)
     output = model / quantized.FOLDER
     if publishing.is_done(output, quantized.KIND, identity, overwrite=overwrite):
         return quantized.open_quantized(model, directory.core_fingerprint)[1], False
@@ -90,11 +83,21 @@ def quantize(
             dataset=manifest["fingerprint"],
             group_size=GROUP_SIZE,
             agreement=_compare(directory, exact, found, compared),
-            versions={
-                name: import_openvino(name).__version__ for name in ("openvino", "nncf")
-            },
+            versions={name: import_openvino(name).__version__ for name in _LIBRARIES},
         )
     return made, True
+
+
+def _identity(model: ModelDirectory, manifest: dict[str, Any]) -> str:
+    return artifacts.fingerprint(
+        {
+            "job": "quantize",
+            "format": artifacts.FORMAT,
+            "model": model.core_fingerprint,
+            "dataset": manifest["fingerprint"],
+            "recipe": ["int8_asym", GROUP_SIZE],
+        }
+    )
 
 
 def _rows(
@@ -102,13 +105,7 @@ def _rows(
 ) -> pa.RecordBatch:
     """Draws the rows to compare, by a seed."""
     multilabel = model.metadata.labels.type == "multilabel"
-    shards = [
-        shard["name"]
-        for shard in manifest["splits"][_SPLIT]["shards"]
-        if shard["examples"]
-    ]
-    files = {name: manifest["files"][name] for name in shards}
-    artifacts.check_files(dataset, files, "dataset")
+    shards = checked_shards(dataset, manifest, _SPLIT)
     batches = [
         decode_examples(read_shard(os.fspath(dataset / name)), multilabel=multilabel)
         for name in shards

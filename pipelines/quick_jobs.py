@@ -12,6 +12,24 @@ from reviewbeam.pipelines.job_inputs import (
     lines_of_standard_input,
     model,
 )
+from reviewbeam.pipelines.job_options import ROLES
+
+
+def write_configs(arguments: argparse.Namespace) -> tuple[Any, int]:
+    """Looks at a corpus, and writes the configs that fit it."""
+    output = folder(arguments.output)
+    given = {r: c for r in ROLES if (c := getattr(arguments, r)) is not None}
+    from reviewbeam.pipelines import init, init_summary
+
+    report = init.init(
+        output,
+        arguments.input,
+        encoder=arguments.encoder or init.ENCODER,
+        given=given,
+        overwrite=arguments.overwrite,
+    )
+    init_summary.say_init(report)
+    return init_summary.public(report), 0
 
 
 def predict_texts(arguments: argparse.Namespace) -> tuple[Any, int]:

@@ -10,11 +10,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from reviewbeam.components.common.models_folder import pinned
 from reviewbeam.components.common.run_config import RunConfig
-from reviewbeam.components.trainer.train import train
 from reviewbeam.pipelines import serving
 from reviewbeam.pipelines.blessing import evaluate_and_bless
 from reviewbeam.pipelines.prepare import prepare
-from reviewbeam.pipelines.score import ScoreReport, score
+from reviewbeam.pipelines.score import score
+from reviewbeam.pipelines.score_summary import ScoreReport
+from reviewbeam.pipelines.training_report import train_and_report
 
 DATASET, MODEL, EVALUATION, SCORES = "dataset", "model", "evaluation", "scores"
 
@@ -54,7 +55,7 @@ def run(
             config.prepare, dataset, options, overwrite=overwrite, show=shown.update
         )
     with step("train", live=False):
-        trained = train(config.train, dataset, model, overwrite=overwrite)
+        trained = train_and_report(config.train, dataset, model, overwrite=overwrite)
     with step("evaluate") as shown:
         metrics = evaluate_and_bless(
             config.evaluate,

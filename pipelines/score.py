@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import functools
 import os
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from reviewbeam.components.common.coders import register_record_batch_coder
-from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.errors import DataGateError, UserError
 from reviewbeam.components.common.host_copies import origin
 from reviewbeam.components.common.model_directory import ModelDirectory, open_model
 from reviewbeam.components.common.places import Place
@@ -20,6 +21,7 @@ from reviewbeam.components.common.run_record import RunRecord
 from reviewbeam.components.common.score_config import ScoreConfig
 from reviewbeam.components.common.serving_drift import ServingDrift
 from reviewbeam.components.inference.devices import visible_gpus
+from reviewbeam.components.inference.parts import finished_chunks
 from reviewbeam.components.inference.resolve import ResolvedInference
 from reviewbeam.components.inference.safe_saved_model import check_saved_model
 from reviewbeam.components.ingestion.files import CorpusFile, changed_files
@@ -49,6 +51,7 @@ from reviewbeam.pipelines.score_settings import (
     settings,
     staging_conditions,
 )
+from reviewbeam.pipelines.score_summary import ScoreReport
 from reviewbeam.pipelines.score_window import (
     Window,
     closing_at,
@@ -62,23 +65,8 @@ from reviewbeam.pipelines.scores_manifest import (
     PublishedChunk,
     locked_scores,
 )
+from reviewbeam.pipelines.scores_report import Finished, put_scores_report, settled
 from reviewbeam.pipelines.store_window import StoreWindow
-
-
-@dataclasses.dataclass(frozen=True)
-class ScoreReport:
-    """What a run of `score` did."""
-
-    version: str  # name of the partition: the model and all that changes bytes
-    scored: list[dict[str, Any]]  # manifest's entries of the files published now
-    known: int  # files that had been scored before
-    total: int  # scores that the output holds of this version
-    damaged: dict[str, str]  # path -> what is wrong; nothing of it was published
-    removed: list[str]  # files that were scored once and are gone; their scores stay
-    unfinished: int  # files of which chunks are left to score
-    inference: dict[str, Any]  # engine, budget, and what was counted
-    drift: list[ServingDrift]  # of what was published now, from the model's training
-    stopped: bool  # by the deadline, the limit or a signal
 
 
 def score(
@@ -112,33 +100,21 @@ def score(
       BusyError: another run writes the same output.
     """
     now = datetime.datetime.now().astimezone()
-    deadline = config.deadline and next_deadline(config.deadline, now)
+    until = config.deadline and next_deadline(config.deadline, now)
     output = output.absolute()
     options = with_processes(options, len(visible_gpus()))  # one for each
-    directory = open_model(os.path.abspath(model))
-    rules = review_rules(config, directory.metadata)
+    opened = open_model(os.path.abspath(model))
+    rules = review_rules(config, opened.metadata)
     with locked_scores(output, lock=lock) as run:
         manifest = Manifest.read(output, run.check)
         check_format(config, manifest)
         found = find_score_files(config, manifest, verify=verify)
-        resolved = resolve_for_output(config, directory, manifest, output, options)
-        version = ScoresVersion(
-            output,
-            manifest,
-            settings(config, directory, resolved),
-            staging_conditions(config, rules),
-        )
+        resolved = resolve_for_output(config, opened, manifest, output, options)
+        wanted = settings(config, opened, resolved)
+        conditions = staging_conditions(config, rules)
+        version = ScoresVersion(output, manifest, wanted, conditions)
         job = _Job(
-            config,
-            directory,
-            rules,
-            resolved,
-            version,
-            found,
-            options,
-            run,
-            deadline,
-            show,
+            config, opened, rules, resolved, version, found, options, run, until, show
         )
         report = job.run(limit, accept_drift)
         run.finish(
@@ -148,6 +124,7 @@ def score(
             inference=report.inference,
             rows=sum(entry["rows"] for entry in report.scored),
             beam_seconds=round(job.beam_seconds, 2),
+            **settled(report),
         )
     return report
 
@@ -167,6 +144,7 @@ class _Job:
     deadline: datetime.datetime | None
     show: Callable[[Progress], None] | None
     beam_seconds: float = 0.0
+    chunks_before: frozenset[str] = frozenset()  # finished by an earlier run
 
     def run(self, limit: int | None, accept_drift: bool) -> ScoreReport:
         """Scores and publishes what is new."""
@@ -185,16 +163,9 @@ class _Job:
         broken = self._broken(outcome, unplanned, new)
         held = stopped and self.config.partial == "hold"
         drift = outcome.drift(self.model.metadata, self.config.drift)
-        if not accept_drift and not held:
-            check_drift(drift)
-        entries = {} if held else self._publish(outcome, set(broken), drift)
-        version.note_times(file for file in found.files if version.has(file))
-        version.finish(staged=stopped)
-        return ScoreReport(
+        report = ScoreReport(
             version=version.name,
-            scored=[entries[name] for name in sorted(entries)],
             known=len(found.files) - len(new),
-            total=version.total(),
             damaged=found.unreadable | {paths[name]: broken[name] for name in broken},
             removed=found.removed,
             unfinished=len(outcome.files.keys() - outcome.complete - set(broken)),
@@ -202,6 +173,23 @@ class _Job:
             drift=drift,
             stopped=stopped,
         )
+        finished = Finished(outcome.chunks, self.chunks_before, self.beam_seconds)
+        leave = functools.partial(
+            put_scores_report, version, self.run_record, self.model, finished
+        )
+        try:
+            if not accept_drift and not held:
+                check_drift(drift)
+            entries = {} if held else self._publish(outcome, set(broken), drift)
+        except DataGateError as error:
+            staged = report.with_files(outcome.entries(set(broken)), version.total())
+            leave(staged, refused=str(error))
+            raise
+        version.note_times(file for file in found.files if version.has(file))
+        version.finish(staged=stopped)
+        report = report.with_files(entries, version.total())
+        leave(report)
+        return report
 
     def _work_off(
         self,
@@ -211,6 +199,7 @@ class _Job:
         limit: int | None,
     ) -> bool:
         """Has Beam finish the units; returns whether some are left."""
+        self.chunks_before = finished_chunks(self.version.staging)
         work = ChunkWork(
             self.config,
             self.rules,

@@ -1,13 +1,38 @@
 """What a person sees of a run of `score`."""
 
+import dataclasses
 from typing import Any
 
 from reviewbeam.components.common.places import Place
-from reviewbeam.components.common.serving_drift import drift_lines
+from reviewbeam.components.common.serving_drift import ServingDrift, drift_lines
 from reviewbeam.pipelines.console import note, say, say_rules, total_of
 
 
-def say_scores(report: Any, output: Place) -> None:
+@dataclasses.dataclass(frozen=True)
+class ScoreReport:
+    """What a run of `score` did."""
+
+    version: str  # name of the partition: the model and all that changes bytes
+    known: int  # files that had been scored before
+    damaged: dict[str, str]  # path -> what is wrong; nothing of it was published
+    removed: list[str]  # files that were scored once and are gone; their scores stay
+    unfinished: int  # files of which chunks are left to score
+    inference: dict[str, Any]  # engine, budget, and what was counted
+    drift: list[ServingDrift]  # of what was published now, from the model's training
+    stopped: bool  # by the deadline, the limit or a signal
+    # manifest's entries of the files published now
+    scored: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    total: int = 0  # scores that the output holds of this version
+
+    def with_files(
+        self, entries: dict[str, dict[str, Any]], total: int
+    ) -> "ScoreReport":
+        """Completes it: entries of files by name, and scores in all."""
+        scored = [entries[name] for name in sorted(entries)]
+        return dataclasses.replace(self, scored=scored, total=total)
+
+
+def say_scores(report: ScoreReport, output: Place) -> None:
     """Prints what a run of score did."""
     rows = sum(entry["rows"] for entry in report.scored)
     written = sum(entry["written"] for entry in report.scored)

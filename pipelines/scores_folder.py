@@ -5,6 +5,7 @@
     _manifest.json                                what counts
     _staged/m-<hash>-<hash>/                      finished chunks of an unfinished run
     _run.json                                     times, paths, runner of the last run
+    _report.html                                  what that run did, for people
 
 Names that begin with `_` are passed over by pandas, Spark and DuckDB.
 """
@@ -74,8 +75,8 @@ class ScoresVersion:
           settings: all that the scores' bytes follow from, besides the reviews.
           conditions: what else decides which rows a run scores.
         """
-        self._output = output
-        self._manifest = manifest
+        self.output = output
+        self.manifest = manifest
         self._settings = settings
         self._format = settings["output_format"]
         self.name = f"m-{artifacts.fingerprint(settings)[:16]}"
@@ -157,7 +158,7 @@ class ScoresVersion:
             if entry["modified"] != file.modified:
                 entry["modified"], news = file.modified, True
         if news:
-            self._manifest.write(self._output)
+            self.manifest.write(self.output)
 
     def publish(
         self,
@@ -197,7 +198,7 @@ class ScoresVersion:
         }
         self._replaced = self._chunks.keys() - published.keys() - new.keys()
         self._chunks = published
-        self._manifest.set_version(
+        self.manifest.set_version(
             self.name,
             self._format,
             self.entries.values(),
@@ -205,7 +206,7 @@ class ScoresVersion:
             settings=self._settings,
             **facts,
         )
-        self._manifest.write(self._output)
+        self.manifest.write(self.output)
 
     def finish(self, *, staged: bool) -> None:
         """Removes what the manifest doesn't list, and staged work unless it stays.
@@ -224,7 +225,7 @@ class ScoresVersion:
             remove_files(folder, old)
         if not staged:
             self.clear_staging()
-            if in_store(self._output):
+            if in_store(self.output):
                 self._clear_others()
 
     def clear_staging(self) -> None:
@@ -233,11 +234,11 @@ class ScoresVersion:
 
     def _clear_others(self) -> None:
         """Removes what runs of other versions left where it was to stay, in a store."""
-        listed = self._manifest.paths()
+        listed = self.manifest.paths()
         stores.remove(
             path
-            for path, _, _ in self._output.below()
-            if (name := path.key.removeprefix(f"{self._output.key}/")) not in listed
+            for path, _, _ in self.output.below()
+            if (name := path.key.removeprefix(f"{self.output.key}/")) not in listed
             and name.startswith((f"{PARTITION}=", f"{REJECTS}/"))
         )
 

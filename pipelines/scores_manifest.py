@@ -23,6 +23,7 @@ from reviewbeam.pipelines.flink_runner import end_earlier_job
 MANIFEST = "_manifest.json"
 KIND = "scores"
 RUN_FILE = "_run.json"
+REPORT_PAGE = "_report.html"
 PARTITION = "model_version"
 REJECTS = "_rejects"
 
@@ -192,7 +193,7 @@ def locked_scores(output: Place, *, lock: bool = True) -> Iterator[RunRecord]:
         try:
             yield run
         finally:
-            ours = {RUN_FILE, MANIFEST, LOCK}
+            ours = {RUN_FILE, MANIFEST, REPORT_PAGE, LOCK}
             if ours.issuperset(names_in(output)) and (
                 not Manifest.read(output).data["versions"]
             ):  # nothing came of it

@@ -2,6 +2,8 @@
 # Checks the code: lint, format, tests.
 #
 #   scripts/test.sh [--all] [OPTION...]    --all: slow tests too; options of pytest
+#
+# Two files of tests run at once; `-n 0` runs one after the other, as a debugger needs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -14,4 +16,4 @@ fi
 scripts/setup.sh
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
-.venv/bin/python -m pytest "${selection[@]}" "$@"
+.venv/bin/python -m pytest -n 2 --dist loadgroup --durations 25 "${selection[@]}" "$@"

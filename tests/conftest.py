@@ -3,6 +3,14 @@
 import pytest
 
 
+def pytest_collection_modifyitems(items):
+    """A file's tests share fixtures, those on Flink a cluster: one process for each."""
+    for item in items:
+        cluster = item.path.parent.name == "cluster"
+        group = "cluster" if cluster else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory):
     """Path of a tiny random encoder in Hugging Face's layout; don't write into it."""

@@ -59,6 +59,14 @@ def test_no_module_is_too_long():
         assert len(path.read_text().splitlines()) <= 300, path
 
 
+def test_no_function_is_too_long():
+    for path in [*MODULES, *ROOT.glob("scripts/**/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = node.end_lineno - node.lineno + 1
+                assert lines <= 60, f"{path}: {node.name} has {lines} lines"
+
+
 @pytest.mark.parametrize("job", [[], ["prepare"], ["tune"], ["score"], ["predict"]])
 def test_help_answers_at_once_and_imports_nothing_heavy(job):
     script = (

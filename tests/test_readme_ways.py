@@ -1,4 +1,4 @@
-"""The README's table of what people try elsewhere, and here: each cell is true.
+"""What people try elsewhere, and here, in pipelines/README.md: each cell is true.
 
 What fails with transformers 4.57.6 was run by hand; the environment has 5.
 """

@@ -7,7 +7,7 @@ alone.
 """
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -169,6 +169,44 @@ def calibration_gaps(
     # A bin holds its upper end: confidence 1 is in the last one.
     bins = np.clip(np.ceil(confidence * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
     return bins, right - confidence
+
+
+def reliability_bins(
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    kind: str,
+    weights: np.ndarray | None = None,
+) -> list[dict[str, Any]]:
+    """Returns the points of a reliability diagram, of bins that have rows.
+
+    Args:
+      probabilities: float [rows, classes].
+      labels: the true class, int [rows]; for multilabel, 0 or 1 [rows, labels].
+      kind: the type of the labels.
+      weights: of the rows; None: all count the same.
+
+    Returns:
+      From the lowest bin on `rows` (for multilabel labels of rows), and their mean
+      `confidence` and `accuracy`; see `expected_calibration_error` for the bins.
+    """
+    confidence, _ = confidences(probabilities, kind)
+    bins, gaps = calibration_gaps(probabilities, labels, kind)
+    entries = confidence.size // max(len(confidence), 1)
+    weights = np.ones(len(confidence)) if weights is None else weights
+    weights = np.repeat(np.asarray(weights, np.float64), entries)
+    confidence = confidence.ravel().astype(np.float64)
+    rows, sums, errors = (
+        np.bincount(bins, values * weights, minlength=_BINS)
+        for values in (np.ones(len(bins)), confidence, gaps)
+    )
+    return [
+        {
+            "rows": round(float(rows[place])),
+            "confidence": float(sums[place] / rows[place]),
+            "accuracy": float((sums[place] + errors[place]) / rows[place]),
+        }
+        for place in np.flatnonzero(rows)
+    ]
 
 
 def confidences(probabilities: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:

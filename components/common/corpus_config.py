@@ -16,6 +16,7 @@ class TextRules(Config):
 
     unicode: Literal["none", "NFC", "NFKC"] = "none"  # before SentencePiece's own rule
     max_tokens: int = Field(256, ge=3, le=512)  # with <s> and </s>
+    # What stays of a text with more: its beginning, or its beginning and its end.
     truncate: Literal["head", "head_tail"] = "head"
     # Share of the tokens kept from the head by head_tail: 128 of 510 was best in
     # Sun et al. 2019, "How to Fine-Tune BERT for Text Classification?".
@@ -28,10 +29,10 @@ class TextRules(Config):
 class Columns(Config):
     """Which columns of the corpus hold what; a dot reaches into nested values."""
 
-    text: Name
+    text: Name  # the review
     id: Name | None = None  # none: derived from the content
-    label: Name | None = None
-    language: Name | None = None
+    label: Name | None = None  # what is learned; prepare needs it, score has none
+    language: Name | None = None  # a code, such as en or pt-BR
     keep: tuple[Name, ...] = ()  # carried along unchanged, as text
 
 
@@ -43,21 +44,22 @@ class RuleActions(Config):
     """
 
     text_wrong_type: Literal["reject", "repair"] = "reject"  # a number becomes text
-    text_too_short: Literal["reject", "allow"] = "reject"
-    text_too_long: Literal["reject", "repair", "allow"] = "reject"  # it is cut
+    text_too_short: Literal["reject", "allow"] = "reject"  # see min_characters
+    # Above max_characters; repair: it is cut.
+    text_too_long: Literal["reject", "repair", "allow"] = "reject"
     # What can't be decoded becomes U+FFFD.
     invalid_utf8: Literal["reject", "repair"] = "reject"
+    # Half of a pair of escapes in JSON; it becomes U+FFFD.
     lone_surrogates: Literal["reject", "repair"] = "reject"
-    # These are taken out of the text.
-    nul_characters: Literal["reject", "repair", "allow"] = "repair"
-    control_characters: Literal["reject", "repair", "allow"] = "repair"
+    nul_characters: Literal["reject", "repair", "allow"] = "repair"  # taken out
+    control_characters: Literal["reject", "repair", "allow"] = "repair"  # taken out
     not_nfc: Literal["reject", "repair", "allow"] = "allow"  # it is composed
     language_wrong_type: Literal["reject", "repair"] = "reject"  # it becomes missing
     # none: rejected where rules.languages is set, else allowed
     language_missing: Literal["reject", "allow"] | None = None
-    language_not_allowed: Literal["reject", "allow"] = "reject"
+    language_not_allowed: Literal["reject", "allow"] = "reject"  # see languages
     id_wrong_type: Literal["reject", "repair"] = "reject"  # an id is derived
-    id_missing: Literal["reject", "repair"] = "repair"
+    id_missing: Literal["reject", "repair"] = "repair"  # an id is derived
     # Another text has the same id. Of these reviews the first in a fixed order stays.
     id_repeated: Literal["reject", "allow"] = "allow"
 
@@ -66,8 +68,8 @@ class RecordRules(Config):
     """What a usable review is."""
 
     min_characters: int = Field(1, ge=1)  # after trimming white space
-    max_characters: int = Field(100_000, ge=1)
-    # none: all are welcome
+    max_characters: int = Field(100_000, ge=1)  # after trimming white space
+    # Those that are welcome; none: all are.
     languages: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
     actions: RuleActions = RuleActions()
     max_reject_fraction: Fraction = 1.0  # of all rows; above it: exit 3
@@ -96,7 +98,9 @@ class CorpusConfig(Config):
     """How files become reviews; the same for training and for scoring."""
 
     input: tuple[Name, ...] = ()  # globs; --input replaces them
+    # auto: by the ending of each file's name
     format: Literal["auto", "jsonl", "csv", "tsv", "parquet"] = "auto"
+    # One character, between the fields of CSV; TSV has tabs.
     csv_delimiter: Annotated[str, Field(pattern=r'^[^"\r\n]$')] = ","
     columns: Columns
     rules: RecordRules = RecordRules()

@@ -15,7 +15,7 @@ class BootstrapConfig(Config):
     """How the 95 % intervals of figures come about."""
 
     resamples: int = Field(1000, ge=0, le=100_000)  # of the rows; 0: no intervals
-    seed: int = Field(1, ge=0)
+    seed: int = Field(1, ge=0)  # the same one gives the same intervals
 
 
 class CalibrationLimits(Config):
@@ -28,7 +28,7 @@ class CalibrationLimits(Config):
 class EvaluateConfig(Config):
     """Configures `evaluate`."""
 
-    # A gold set is evaluated as a whole.
+    # Which rows; of a gold set all are taken.
     split: Literal["test", "validation", "train"] = "test"
     inference: InferenceConfig = InferenceConfig()
     # count: an example counts as often as the corpus had its text

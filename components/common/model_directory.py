@@ -12,7 +12,7 @@ training_texts.u64   hashes of the texts it learned from, `text_hashes`
 validation_texts.u64 and of those that chose its epoch and calibrated it
 manifest.json        fingerprints; size and SHA-256 of every file
 
-What comes later lies beside: BLESSED, openvino-int8/.
+What comes later lies beside: report.html, BLESSED, openvino-int8/.
 """
 
 import dataclasses

@@ -67,13 +67,13 @@ class DuplicateRules(Config):
 class SplitRules(Config):
     """How examples are divided: by a salted hash, by time, or by a given column."""
 
-    salt: Name = "reviewbeam"
+    salt: Name = "reviewbeam"  # another one divides otherwise
     validation: Fraction = 0.1  # by time or column: of what is not in test
     test: Fraction | None = None  # by hash only; none: 0.1
     group_by: Name | None = None  # reviews of one group are never in two splits
     # The last `test_days` before the corpus's latest date are the test.
     time_column: Name | None = None
-    test_days: float | None = Field(None, gt=0)
+    test_days: float | None = Field(None, gt=0)  # with time_column only
     # A column that names each review's split.
     column: Name | None = None
     values: dict[str, Split] = {  # value of that column -> split
@@ -137,11 +137,10 @@ class AugmentRules(Config):
     """Further examples made of those in the train split."""
 
     copies: int = Field(0, ge=0, le=16)  # of each example
-    seed: int = Field(1, ge=0)
-    # Of a word: its chance to be left out, or to change places with another one
-    # (Wei and Zou 2019, "EDA").
+    seed: int = Field(1, ge=0)  # of what is drawn
+    # A word's chance to be left out (Wei and Zou 2019, "EDA").
     delete_words: Fraction = 0.0
-    swap_words: Fraction = 0.0
+    swap_words: Fraction = 0.0  # a word's chance to change places with another one
     # Segmentations drawn by their probability to this power (Kudo 2018, "Subword
     # Regularization"); none: always the best one.
     subword_alpha: Annotated[float, Field(gt=0, le=1)] | None = None

@@ -76,7 +76,6 @@ def is_done(
     )
 
 
-@contextlib.contextmanager
 def staged_output(
     output: Place,
     job: str,
@@ -85,7 +84,7 @@ def staged_output(
     evidence: Collection[str] = (),
     run: RunRecord | None = None,
     lock: bool = True,
-) -> Iterator[Place]:
+) -> contextlib.AbstractContextManager[Place]:
     """Yields an empty staging folder that becomes `output` when the block ends.
 
     A block that fails leaves nothing behind, but for one that a data gate stopped:
@@ -109,12 +108,23 @@ def staged_output(
     """
     run = run or RunRecord(job)
     if isinstance(output, StorePath):
-        with store_output(
+        return store_output(
             output, run, overwrite=overwrite, evidence=evidence, lock=lock
-        ) as staging:
-            yield staging
-        return
-    output = output.absolute()
+        )
+    return _staged_folder(output.absolute(), run, overwrite, evidence)
+
+
+def add_to_run_record(directory: Place, **facts: Any) -> None:
+    """Adds facts (paths, runner, versions, speeds) to an artifact's `run.json`."""
+    path = directory / RUN_FILE
+    write_json(path, read_json(path) | facts)
+
+
+@contextlib.contextmanager
+def _staged_folder(
+    output: Path, run: RunRecord, overwrite: bool, evidence: Collection[str]
+) -> Iterator[Path]:
+    """Does what `staged_output` says, on a file system."""
     staging = output.with_name(output.name + ".staged")
     replaced = _replaced(output)
     failed = output.with_name(output.name + FAILED)
@@ -158,12 +168,6 @@ def staged_output(
             raise
         shutil.rmtree(replaced, ignore_errors=True)
         _remove_evidence(failed, evidence)
-
-
-def add_to_run_record(directory: Place, **facts: Any) -> None:
-    """Adds facts (paths, runner, versions, speeds) to an artifact's `run.json`."""
-    path = directory / RUN_FILE
-    write_json(path, read_json(path) | facts)
 
 
 @contextlib.contextmanager

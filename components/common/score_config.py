@@ -24,7 +24,7 @@ class ScoreConfig(CorpusConfig):
     """Configures `score`."""
 
     inference: ScoreInferenceConfig = ScoreInferenceConfig()
-    output_format: Literal["parquet", "jsonl", "csv"] = "parquet"
+    output_format: Literal["parquet", "jsonl", "csv"] = "parquet"  # of the scores
     # skip: nothing of that file is published, the other files are, exit 1;
     # salvage: its rows before the damage are scored, the damage is one reject
     on_damaged_file: Literal["skip", "salvage", "fail"] = "skip"

@@ -26,7 +26,7 @@ FEATURES: dict[str, Kind] = {
 class ServingDriftRules(Config):
     """What is compared with the model's training, and what stops the scores."""
 
-    enabled: bool = True
+    enabled: bool = True  # whether anything is compared
     # Jensen–Shannon divergence of a number's distribution, from 0 to 1.
     numbers: Fraction = 0.1
     # The largest difference of a category's share, from 0 to 1.

@@ -20,6 +20,8 @@ from reviewbeam.components.common.text_features import text_features
 
 Statistics = dict[str, Any]
 NO_VALUE = "(none)"  # a missing category, as a value of its own
+LABEL_BY_LANGUAGE = "label_by_language"  # counted of predictions, for people to see
+_BETWEEN = "\t"  # language and label
 MORE = "more"  # the bin above the last bound
 # A bin holds its bound, and what is above the one before.
 _LENGTHS = sorted({round(2 ** (step / 2)) for step in range(27)})  # to 8,192
@@ -63,15 +65,13 @@ def chunk_statistics(
     features = text_features(
         reviews.column("text"), tokenized["tokens"], tokenized["unknown_tokens"]
     )
+    languages = shown_languages(reviews.column("language"))
     counted = count_texts(
-        features
-        | {
-            "truncated": tokenized["truncated"],
-            "language": shown_languages(reviews.column("language")),
-        }
+        features | {"truncated": tokenized["truncated"], "language": languages}
     )
     predicted = count_predictions(probabilities, decisions, names, kind)
-    return counted | {"counts": counted["counts"] | predicted["counts"]}
+    each = {LABEL_BY_LANGUAGE: _label_by_language(languages, decisions, names, kind)}
+    return counted | {"counts": counted["counts"] | predicted["counts"] | each}
 
 
 def count_texts(
@@ -117,10 +117,8 @@ def count_predictions(
       the bins of all of them.
     """
     weights = _weights(counts, len(probabilities))
-    given = decisions
-    if kind != "multilabel":
-        given = decisions[:, None] == np.arange(len(names))
-    labels = zip(names, (weights @ given.astype(np.int64)).tolist(), strict=True)
+    given = _given(decisions, names, kind)
+    labels = zip(names, (weights @ given).tolist(), strict=True)
     confidence = row_confidences(probabilities, kind)
     return _statistics(
         weights,
@@ -129,6 +127,19 @@ def count_predictions(
             "confidence": _count_numbers("confidence", confidence, weights),
         },
     )
+
+
+def labels_by_language(statistics: Statistics) -> dict[str, dict[str, int]]:
+    """Returns language -> label -> reviews that were given it.
+
+    Args:
+      statistics: of `chunk_statistics`, or what they add up to.
+    """
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for name, rows in statistics["counts"].get(LABEL_BY_LANGUAGE, {}).items():
+        language, _, label = name.partition(_BETWEEN)
+        found[language][label] = rows
+    return dict(found)
 
 
 def merge(several: Iterable[Statistics]) -> Statistics:
@@ -159,6 +170,30 @@ def effective_rows(statistics: Statistics) -> float:
 def _statistics(weights: np.ndarray, counts: dict[str, dict[str, int]]) -> Statistics:
     squares = int((weights * weights).sum())
     return {"rows": int(weights.sum()), "squares": squares, "counts": counts}
+
+
+def _given(decisions: np.ndarray, names: Sequence[str], kind: str) -> np.ndarray:
+    """Returns which labels each row was given, int64 [rows, classes]."""
+    if kind != "multilabel":
+        decisions = decisions[:, None] == np.arange(len(names))
+    return decisions.astype(np.int64)
+
+
+def _label_by_language(
+    languages: pa.Array, decisions: np.ndarray, names: Sequence[str], kind: str
+) -> dict[str, int]:
+    """Counts reviews by both at once; a language's code has no tabulator."""
+    coded = pc.fill_null(languages, NO_VALUE).dictionary_encode()
+    sums = np.zeros((len(coded.dictionary), len(names)), np.int64)
+    np.add.at(sums, np.asarray(coded.indices), _given(decisions, names, kind))
+    return {
+        f"{language}{_BETWEEN}{name}": rows
+        for language, of_labels in zip(
+            coded.dictionary.to_pylist(), sums.tolist(), strict=True
+        )
+        for name, rows in zip(names, of_labels, strict=True)
+        if rows
+    }
 
 
 def _weights(counts: np.ndarray | None, rows: int) -> np.ndarray:

@@ -39,7 +39,7 @@ class LoraConfig(Config):
     Hu et al. 2021, as Keras has it; merged into the weights when training ends.
     """
 
-    rank: int = Field(8, ge=1)
+    rank: int = Field(8, ge=1)  # of the factors
     alpha: float | None = Field(None, gt=0)  # the update counts alpha / rank; none: 1
     targets: Literal["attention", "all"] = "attention"  # query and value, or all
 
@@ -47,7 +47,7 @@ class LoraConfig(Config):
 class ModelConfig(Config):
     """The classifier on top of the encoder."""
 
-    # Of the real tokens: their mean or maximum; cls: of <s> alone; or MODULE:NAME.
+    # mean, max: of the real tokens; cls: of <s> alone; or one's own MODULE:NAME.
     pooling: _or_custom("mean", "max", "cls") = "mean"
     hidden_units: int | None = Field(None, ge=1)  # of a tanh layer before the last
     embedding_dropout: Rate = 0.1  # behind the embeddings
@@ -56,8 +56,9 @@ class ModelConfig(Config):
     hidden_dropout: Rate = 0.1  # behind the hidden layer
     # Of ordinal labels: one scale with ordered thresholds, or classes without order.
     ordinal_head: Literal["cumulative", "softmax"] = "cumulative"
-    freeze_embeddings: bool = True
-    freeze_layers: Literal["half"] | Annotated[int, Field(ge=0)] = "half"  # the first
+    freeze_embeddings: bool = True  # they stay as the encoder has them
+    # How many of the encoder's layers stay as they are, the first ones.
+    freeze_layers: Literal["half"] | Annotated[int, Field(ge=0)] = "half"
     lora: LoraConfig | None = None
 
     @pydantic.model_validator(mode="after")
@@ -79,7 +80,8 @@ class ModelConfig(Config):
 class LossConfig(Config):
     """What training minimises, row by row."""
 
-    # Of the labels' type (for ordinal: of the cumulative model); or MODULE:NAME.
+    # cross_entropy or focal, each of the labels' type (for ordinal: of the cumulative
+    # model); or one's own MODULE:NAME.
     name: _or_custom("cross_entropy", "focal") = "cross_entropy"
     label_smoothing: Rate = 0.0  # of the cross-entropy
     focal_gamma: float = Field(2.0, ge=0)  # of the focal loss; 0: cross-entropy
@@ -100,14 +102,15 @@ class SamplingConfig(Config):
     alpha: 1 leaves the mix as it is, 0 makes all equal (Conneau et al. 2020).
     """
 
-    by: Literal["language"] = "language"
+    by: Literal["language"] = "language"  # what makes a group
+    # 1: the mix as it is; 0: all groups as often.
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.3
 
 
 class TrainingConfig(Config):
     """The optimisation."""
 
-    epochs: int = Field(3, ge=1)
+    epochs: int = Field(3, ge=1)  # at most; see patience
     batch_tokens: int = Field(2048, ge=8)  # rows x longest row, over all devices
     accumulation: int = Field(1, ge=1)  # batches whose gradients make one step
     learning_rate: float = Field(3e-4, gt=0)  # the peak, of the last layers
@@ -127,7 +130,7 @@ class TrainingConfig(Config):
     )
     patience: int = Field(2, ge=1)  # epochs without a better metric
     checkpoint_steps: int = Field(500, ge=1)  # and at the end of each epoch
-    seed: int = Field(1, ge=0, lt=2**32)
+    seed: int = Field(1, ge=0, lt=2**32)  # of new weights, dropout and the order
     deterministic: bool = True  # the same weights from the same data and seed
     logical_cpus: int | None = Field(None, ge=1)  # replicas on the CPU, to try out
 

@@ -31,8 +31,8 @@ class SearchConfig(Config):
 class Range(Config):
     """Numbers from min to max, both among them."""
 
-    min: int | float
-    max: int | float
+    min: int | float  # the least
+    max: int | float  # the most
     log: bool = False  # every factor as likely as the next, not every difference
     step: int | float | None = Field(None, gt=0)  # log: a factor; none: no steps
 

@@ -17,7 +17,9 @@ def blessing_text(verdict: Mapping[str, Any]) -> str:
         f"  judged by {verdict['judged_rows']} of {verdict['evaluated_rows']} rows; "
         f"{left_out} were left out, since a model was trained on their texts",
     ]
-    lines += [f"  {rule['verdict']}: {_rule(rule)}" for rule in _worst_first(verdict)]
+    lines += [
+        f"  {rule['verdict']}: {rule_text(rule)}" for rule in worst_first(verdict)
+    ]
     differences = verdict.get("differences", {})
     lines += [
         f"  {name}: {_compared(differences[name])}"
@@ -33,11 +35,13 @@ def blessing_text(verdict: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _worst_first(verdict: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def worst_first(verdict: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Returns the rules of a verdict, those that don't hold first."""
     return sorted(verdict["rules"], key=lambda rule: rule["verdict"] == HOLDS)
 
 
-def _rule(rule: Mapping[str, Any]) -> str:
+def rule_text(rule: Mapping[str, Any]) -> str:
+    """Returns what a rule asked for, and what was found."""
     if rule["rule"] != "must_not_lose":
         found = "no figure" if rule["model"] is None else f"{rule['model']:.4f}"
         least = "at least" if rule["rule"] == "min" else "at most"

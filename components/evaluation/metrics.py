@@ -61,12 +61,6 @@ def evaluate_predictions(
       UserError: a column has too many values to be a slice.
     """
     weights = predictions.count if config.weight_by == "count" else None
-    metrics = {
-        "label_names": list(names),
-        "type": kind,
-        "weight_by": config.weight_by,
-        "bootstrap": config.bootstrap.model_dump(mode="json"),
-    }
 
     def measure(rows: np.ndarray, name: str) -> dict[str, Any]:
         return slice_metrics(
@@ -80,20 +74,25 @@ def evaluate_predictions(
             name=name,
         )
 
-    everything = np.arange(len(predictions.ids))
-    overall = metrics["overall"] = measure(everything, "overall")
+    overall = measure(np.arange(len(predictions.ids)), "overall")
     error = overall["figures"]["ece"]["value"]
     overall["calibration"] = {"expected_calibration_error": error}
-
-    slices: dict[str, dict[str, Any]] = {}
+    slices = {}
     for slice_name in dict.fromkeys((_LANGUAGE, *config.slices)):
-        slices[slice_name] = {}
-        for value, rows in slice_rows(predictions, slice_name).items():
-            measured = measure(rows, f"{slice_name}={value}")
-            measured["too_small"] = len(rows) < config.min_slice_rows
-            slices[slice_name][value] = measured
-    metrics["languages"] = slices[_LANGUAGE]
-    metrics["slices"] = {name: slices[name] for name in dict.fromkeys(config.slices)}
+        slices[slice_name] = {
+            value: measure(rows, f"{slice_name}={value}")
+            | {"too_small": len(rows) < config.min_slice_rows}
+            for value, rows in slice_rows(predictions, slice_name).items()
+        }
+    metrics = {
+        "label_names": list(names),
+        "type": kind,
+        "weight_by": config.weight_by,
+        "bootstrap": config.bootstrap.model_dump(mode="json"),
+        "overall": overall,
+        "languages": slices[_LANGUAGE],
+        "slices": {name: slices[name] for name in dict.fromkeys(config.slices)},
+    }
     metrics["worst_slices"] = _worst(metrics["slices"], kind)
     metrics["calibration"] = _judged(predictions, weights, metrics, config)
     return metrics
@@ -141,31 +140,47 @@ def slice_metrics(
         figure: _described(figure, value, bounds.get(figure))
         for figure, value in values.items()
     }
-    counts = figure_set.confusion(own[:, None])[0]
+    nested = _nested(figures, figure_set.confusion(own[:, None])[0], names, kind)
+    return {"rows": len(true)} | nested | {"figures": figures}
+
+
+def _nested(
+    figures: dict[str, dict[str, Any]],
+    counts: np.ndarray,
+    names: tuple[str, ...],
+    kind: str,
+) -> dict[str, Any]:
+    """Puts figures into the form that people look for.
+
+    Args:
+      figures: of `slice_metrics`.
+      counts: float64, true by predicted class, or of each label the same.
+      names: the classes.
+      kind: the type of the labels.
+    """
     multilabel = kind == "multilabel"
     support = counts[:, 1].sum(axis=1) if multilabel else counts[0].sum(axis=1)
 
     def three(before: str = "", after: str = "") -> dict[str, float]:
         keys = ("precision", "recall", "f1")
-        return {key: values[f"{before}{key}{after}"] for key in keys}
+        return {key: figures[f"{before}{key}{after}"]["value"] for key in keys}
 
     nested: dict[str, Any] = {
-        "rows": len(true),
-        "accuracy": values["accuracy"],
+        "accuracy": figures["accuracy"]["value"],
         "classes": {
             label: three(after=f".{label}") | {"support": _count(held)}
             for label, held in zip(names, support, strict=True)
         },
     }
     for average in _AVERAGES:
-        if f"{average}_f1" in values:
+        if f"{average}_f1" in figures:
             nested[average] = three(before=f"{average}_")
     others = ["hamming_loss", "mean_absolute_error", "within_one"]
     others.append("quadratic_weighted_kappa")
     nested |= {n: figures[n]["value"] for n in others if n in figures}
     if not multilabel:
         nested["confusion_matrix"] = [[_count(n) for n in row] for row in counts[0]]
-    return nested | {"figures": figures}
+    return nested
 
 
 def _described(

@@ -1,6 +1,7 @@
 """Metrics as tables that a person reads."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 _NONE = "–"
@@ -70,18 +71,48 @@ def summary_tables(metrics: dict[str, Any]) -> list[Table]:
 
 def report(metrics: dict[str, Any]) -> str:
     """Returns all that a person wants to know of an evaluation, as plain text."""
-    overall, names = metrics["overall"], metrics["label_names"]
-    tables = [_overall_table(metrics), _class_table(metrics)]
-    tables.append(_slice_table("Per language", "language", metrics))
-    tables.append(_worst_table(metrics, None))
-    tables.append(_calibration_table(metrics))
-    if "confusion_matrix" in overall:
-        rows = zip(names, overall["confusion_matrix"], strict=True)
-        counts = [[name, *(f"{n:g}" for n in row)] for name, row in rows]
-        tables.append(Table("True class by predicted class", ["", *names], counts))
-    tables.append(_mistakes_table(metrics))
-    texts = [_text(table) for table in tables if table.rows]
+    texts = [_text(t) for t in report_tables(metrics).values() if t.rows]
     return "\n\n".join([heading(metrics), *texts]) + "\n"
+
+
+def report_tables(metrics: dict[str, Any]) -> dict[str, Table]:
+    """Returns the tables of a report: what one is of -> the table, perhaps empty."""
+    overall, names = metrics["overall"], metrics["label_names"]
+    matrix = overall.get("confusion_matrix", [])
+    counts = [
+        [name, *(f"{n:g}" for n in row)]
+        for name, row in zip(names, matrix, strict=False)
+    ]
+    return {
+        "overall": _overall_table(metrics),
+        "classes": _class_table(metrics),
+        "languages": _slice_table("Per language", "language", metrics),
+        "worst": _worst_table(metrics, None),
+        "calibration": _calibration_table(metrics),
+        "confusion": Table("True class by predicted class", ["", *names], counts),
+        "mistakes": _mistakes_table(metrics),
+    }
+
+
+def differences_table(differences: Mapping[str, Mapping[str, Any]], kind: str) -> Table:
+    """Returns how a model's figures differ from another's, on the rows of both.
+
+    Args:
+      differences: of a verdict.
+      kind: the type of the labels.
+    """
+    rows = [
+        [
+            _title(name, kind),
+            _number(found["model"]),
+            _number(found["baseline"]),
+            f"{found['difference']:+.3f}",
+            _interval(found),
+        ]
+        for name, found in ((n, differences[n]) for n in _TITLES if n in differences)
+    ]
+    header = ["", "model", "baseline", "difference", "95 % interval"]
+    return Table("Against the baseline", header, rows)
 
 
 def _title(figure: str, kind: str) -> str:

@@ -184,6 +184,14 @@ def record_path(directory: Place, kind: str, name: str) -> Place:
     return directory / f"{kind}-{name}.json"
 
 
+def finished_chunks(directory: Place) -> frozenset[str]:
+    """Returns the names of all finished chunks."""
+    return frozenset(
+        name.removesuffix(".json").partition("-")[2]
+        for name in names_in(directory, CHUNKS)
+    )
+
+
 def read_chunks(directory: Place) -> Iterator[ChunkRecord]:
     """Reads the records of all finished chunks, in order of names."""
     return map(chunk_of_bytes, read_all(directory, CHUNKS))

@@ -72,7 +72,7 @@ def check_columns(
         header.
     """
     # Of a file without a header these are the values of its first record.
-    shown = [name if _is_name(name) else "…" for name in known]
+    shown = [shown_name(name) for name in known]
     for key, column in mapped.items():
         if column not in present:
             raise UserError(
@@ -86,6 +86,6 @@ def check_columns(
             )
 
 
-def _is_name(text: str) -> bool:
-    """Tells what may be a column's name from what may be a review or a mail."""
-    return bool(_NAME.fullmatch(text)) and redacted(text) == text
+def shown_name(text: str) -> str:
+    """Returns a column's name, or `…` for what may be a review or a mail."""
+    return text if _NAME.fullmatch(text) and redacted(text) == text else "…"

@@ -17,6 +17,7 @@ from reviewbeam.components.common.calibration import (
     from_logits,
     logit,
     logits,
+    reliability_bins,
     row_confidences,
 )
 from reviewbeam.components.common.language_codes import shown_language
@@ -88,8 +89,9 @@ def calibration_report(
       calibration: what was fitted.
 
     Returns:
-      `rows`, and `before` and `after`: `expected_calibration_error` (15 bins) and
-      `negative_log_likelihood` (mean over the rows, for multilabel also over labels).
+      `rows`, and `before` and `after`: `expected_calibration_error` (15 bins),
+      `negative_log_likelihood` (mean over the rows, for multilabel also over labels)
+      and `bins`, of `reliability_bins`.
     """
     after = calibrated(probabilities, languages, kind, calibration)
     return {"rows": len(labels)} | {
@@ -98,6 +100,7 @@ def calibration_report(
             "negative_log_likelihood": negative_log_likelihood(
                 logits(p, kind), labels, kind
             ),
+            "bins": reliability_bins(p, labels, kind),
         }
         for when, p in (("before", probabilities), ("after", after))
     }

@@ -96,37 +96,17 @@ def fit_classifier(
     Raises:
       UserError, ReviewbeamError, StoppedError: see `Trainer.fit`.
     """
-    keras.utils.set_random_seed(config.training.seed)
-    if config.training.deterministic:
-        tf.config.experimental.enable_op_determinism()
+    _seed(config)
     precision = resolve_precision(config.training, strategy.num_replicas_in_sync)
     splits = splits or read_splits(data)
     weights = _class_weights(config, data, display)
-    kind = head_kind(data.labels, config.model)
-    losses = row_losses(config.loss, kind, weights)
-    task = Task(data.labels.type, kind, len(data.labels.names), losses)
-    mix = described_mix(splits["train"], config.sampling)
-    if config.sampling:
-        display.note("seen an epoch: " + _shown_mix(mix))
-    with strategy.scope():
-        dtype = "float32" if precision == "float32" else f"mixed_{precision}"
-        backbone = load_backbone(str(encoder.path), config.model, dtype)
-        classifier = build_classifier(backbone, data.labels, config.model)
-    if kind == "cumulative":
-        initialise_thresholds(classifier, _counts(data))
-    fresh = None
-    if initial is not None:
-        fresh = take_over_weights(classifier, data.labels, config, initial)
-        if fresh is None:
-            display.note(
-                "the head begins anew: that of the earlier model is of another kind, "
-                "or reads another pooling or hidden layer"
-            )
+    task = _task(config, data.labels, weights)
+    mix = _told_mix(splits["train"], config, display)
+    classifier = _new_classifier(config, data, encoder, strategy, precision)
+    fresh = initial and _take_over(classifier, data, config, initial, display)
     with strategy.scope():
         optimizer = training_optimizer(
-            config.training,
-            classifier.trainable_variables,
-            encoder.architecture.layers,
+            config.training, classifier.trainable_variables, encoder.architecture.layers
         )
     trainer = Trainer(
         strategy,
@@ -139,17 +119,11 @@ def fit_classifier(
         float16=precision == "float16",
     )
     validation, budget = splits["validation"], config.training.batch_tokens
-    before = None
-    if fresh is not None and len(validation):
-        logits = predict_split(trainer.predict, validation, budget)
-        logits[:, fresh] = NEVER
-        before = task.by_language(logits, validation)
+    before = _initial_figures(trainer, task, validation, budget, fresh)
     with display:
         progress = trainer.fit(splits["train"], validation)
-    copy = plain_copy(
-        classifier, optimizer, encoder.architecture, data.labels, config, kind
-    )
-    del backbone, classifier, optimizer, trainer  # three times the weights
+    copy = plain_copy(classifier, optimizer, encoder.architecture, data.labels, config)
+    del classifier, optimizer, trainer  # three times the weights
     predict = make_predict_step(tf.distribute.get_strategy(), logits_model(copy))
     logits = predict_split(predict, validation, budget) if len(validation) else None
     against = before and compared(before, task.by_language(logits, validation))
@@ -180,7 +154,6 @@ def plain_copy(
     architecture: Architecture,
     labels: LabelRules,
     config: TrainConfig,
-    kind: str,
 ) -> keras.Model:
     """Copies model and optimizer out of the strategy, as plain float32 Keras objects.
 
@@ -201,9 +174,75 @@ def plain_copy(
     trained = [pair for pair in pairs if pair[0].trainable]
     copy.compile(
         optimizer=plain_optimizer(optimizer, config.training, trained),
-        loss=keras_loss(config.loss, kind),
+        loss=keras_loss(config.loss, head_kind(labels, model)),
     )
     return copy
+
+
+def _seed(config: TrainConfig) -> None:
+    keras.utils.set_random_seed(config.training.seed)
+    if config.training.deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def _task(config: TrainConfig, labels: LabelRules, weights: np.ndarray) -> Task:
+    kind = head_kind(labels, config.model)
+    losses = row_losses(config.loss, kind, weights)
+    return Task(labels.type, kind, len(labels.names), losses)
+
+
+def _new_classifier(
+    config: TrainConfig,
+    data: Dataset,
+    encoder: EncoderDirectory,
+    strategy: tf.distribute.Strategy,
+    precision: str,
+) -> keras.Model:
+    """Puts a new head on the encoder, on the strategy's devices."""
+    with strategy.scope():
+        dtype = "float32" if precision == "float32" else f"mixed_{precision}"
+        backbone = load_backbone(str(encoder.path), config.model, dtype)
+        classifier = build_classifier(backbone, data.labels, config.model)
+    if head_kind(data.labels, config.model) == "cumulative":
+        counts = data.training_labels()
+        per_class = [counts.get(name, 0) for name in data.labels.names]
+        initialise_thresholds(classifier, np.array(per_class))
+    return classifier
+
+
+def _take_over(
+    classifier: keras.Model,
+    data: Dataset,
+    config: TrainConfig,
+    initial: ModelDirectory,
+    display: TrainingDisplay,
+) -> list[int] | None:
+    """Does what `take_over_weights` says, and tells when the whole head is new."""
+    fresh = take_over_weights(classifier, data.labels, config, initial)
+    if fresh is None:
+        display.note(
+            "the head begins anew: that of the earlier model is of another kind, "
+            "or reads another pooling or hidden layer"
+        )
+    return fresh
+
+
+def _initial_figures(
+    trainer: Trainer,
+    task: Task,
+    validation: Split,
+    budget: int,
+    fresh: list[int] | None,
+) -> dict[str | None, dict[str, Any]] | None:
+    """Returns what the earlier model does by language, without labels new to it.
+
+    None where its head was not taken over, or there is nothing to measure it on.
+    """
+    if fresh is None or not len(validation):
+        return None
+    logits = predict_split(trainer.predict, validation, budget)
+    logits[:, fresh] = NEVER
+    return task.by_language(logits, validation)
 
 
 def _class_weights(config, data: Dataset, display: TrainingDisplay) -> np.ndarray:
@@ -222,15 +261,16 @@ def _class_weights(config, data: Dataset, display: TrainingDisplay) -> np.ndarra
     return class_weights(scheme, names, counts)
 
 
-def _counts(data: Dataset) -> np.ndarray:
-    counts = data.training_labels()
-    return np.array([counts.get(name, 0) for name in data.labels.names])
-
-
-def _shown_mix(mix: list[dict[str, Any]], most: int = 8) -> str:
-    shown = [
-        f"{entry['language'] or 'unknown'} {entry['seen']} of {entry['rows']} rows"
-        for entry in mix[:most]
-    ]
-    rest = len(mix) - most
-    return ", ".join(shown) + (f", … ({rest} more)" if rest > 0 else "")
+def _told_mix(
+    train: Split, config: TrainConfig, display: TrainingDisplay, most: int = 8
+) -> list[dict[str, Any]]:
+    """Returns what an epoch sees of each language, and tells it where it is chosen."""
+    mix = described_mix(train, config.sampling)
+    if config.sampling:
+        shown = [
+            f"{entry['language'] or 'unknown'} {entry['seen']} of {entry['rows']} rows"
+            for entry in mix[:most]
+        ]
+        rest = [f"… ({len(mix) - most} more)"] if len(mix) > most else []
+        display.note("seen an epoch: " + ", ".join(shown + rest))
+    return mix

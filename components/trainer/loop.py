@@ -167,18 +167,18 @@ class Trainer:
             done = range(progress.batch, progress.batch + len(group))
             # A plain number, and no schedule object: the saved optimizer loads
             # anywhere.
-            self._optimizer.learning_rate.assign(rates[progress.step])
+            rate = rates[progress.step]
+            self._optimizer.learning_rate.assign(rate)
             rows = np.concatenate([plan.batch(index) for index in done])
             loss = self._checked_step(train, group, rows)
-            progress.step += 1
+            progress.count_step(loss, len(rows), rate, planned=len(rates))
             progress.batch += len(group)
-            progress.loss += loss * len(rows)
             tokens, cells = plan.tokens[done].sum(), plan.cells[done].sum()
             self._display.step(loss, int(tokens), int(cells), waited)
             board.step(
                 progress.step,
                 loss=loss,
-                learning_rate=rates[progress.step - 1],
+                learning_rate=rate,
                 tokens_per_second=self._display.tokens_per_second,
             )
             due = progress.step % training.checkpoint_steps == 0

@@ -159,6 +159,7 @@ def _history(fitted: Fitted) -> dict[str, Any]:
         "best_epoch": progress.best_epoch,
         "validation": progress.best and dataclasses.asdict(progress.best),
         "epochs": progress.history,
+        "curve": progress.points(),
         "seen": fitted.mix,
     }
     if fitted.against_initial:

@@ -1,7 +1,6 @@
 """How far a dataset's statistics are from an earlier dataset's."""
 
 import dataclasses
-import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -17,19 +16,20 @@ from reviewbeam.components.common.distances import (
 from reviewbeam.components.common.errors import UserError, listing, nearest
 from reviewbeam.components.common.host_copies import host_copy
 from reviewbeam.components.common.prepare_config import DriftRules
-from reviewbeam.components.validation.places import MISSING, Key
-from reviewbeam.components.validation.statistics import (
-    Anomaly,
-    features_by_name,
-    is_category,
-    value_counts,
+from reviewbeam.components.validation.anomalies import Anomaly
+from reviewbeam.components.validation.drift_histograms import (
+    NO_VALUE,
+    Histograms,
+    count_numbers,
+    count_values,
 )
+from reviewbeam.components.validation.places import MISSING, Key
+from reviewbeam.components.validation.statistics import features_by_name, is_category
 
 _STATISTICS = "statistics.tfrecord"
 # Set by the config and by how often texts are repeated, rather than by what reviews
 # are like: measured only if the config or the schema names them.
 _LEFT_OUT = ("split", "count")
-_NO_VALUE = "(none)"  # a missing category, as a value of its own
 _KINDS = {
     "L_INFTY": "COMPARATOR_L_INFTY_HIGH",
     "JENSEN_SHANNON_DIVERGENCE": "COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH",
@@ -114,13 +114,13 @@ def measure_drift(
             )
     own = {f.name: f for f in schema.feature if f.HasField("drift_comparator")}
     comparators = schema_pb2.Schema()
-    counted, counted_before = _Counted(), _Counted()
+    counted, counted_before = Histograms(), Histograms()
     for name in sorted(now.keys() & before.keys()):
         named = name in own or name in rules.features
         if now[name].type != before[name].type or (name in _LEFT_OUT and not named):
             continue
         category = is_category(now[name])
-        count = _count_values if category else _count_numbers
+        count = count_values if category else count_numbers
         counts, counts_before = count(now[name], before[name])
         rows, rows_before = sum(counts.values()), sum(counts_before.values())
         if not rows or not rows_before:
@@ -133,18 +133,26 @@ def measure_drift(
         if name in own:
             feature.drift_comparator.CopyFrom(own[name].drift_comparator)
             continue
-        limit = rules.features.get(
-            name, rules.categories if category else rules.numbers
-        )
         scatter = 1 / rows + 1 / rows_before
-        if category:
-            comparator = feature.drift_comparator.infinity_norm
-            chance = chance_of_share(scatter)
-        else:
-            comparator = feature.drift_comparator.jensen_shannon_divergence
-            chance = chance_of_divergence(len(counts), scatter)
-        comparator.threshold = min(1.0, limit + chance)
+        _set_threshold(feature, rules, category, len(counts), scatter)
     return _compare(counted, counted_before, comparators)
+
+
+def _set_threshold(
+    feature: schema_pb2.Feature,
+    rules: DriftRules,
+    category: bool,
+    values: int,
+    scatter: float,
+) -> None:
+    """Gives a feature the comparator of its kind: the rules' limit, and chance."""
+    if category:
+        comparator = feature.drift_comparator.infinity_norm
+        limit, chance = rules.categories, chance_of_share(scatter)
+    else:
+        comparator = feature.drift_comparator.jensen_shannon_divergence
+        limit, chance = rules.numbers, chance_of_divergence(values, scatter)
+    comparator.threshold = min(1.0, rules.features.get(feature.name, limit) + chance)
 
 
 def drift_anomalies(
@@ -170,37 +178,8 @@ def drift_anomalies(
     ]
 
 
-class _Counted:
-    """Statistics that hold a histogram of each feature, and nothing else."""
-
-    def __init__(self):
-        self.statistics = statistics_pb2.DatasetFeatureStatisticsList()
-        self._dataset = self.statistics.datasets.add()
-
-    def add(self, name: str, counts: Mapping[str, float], category: bool) -> None:
-        """Adds a feature: a category's values, or bins of equal number and order."""
-        rows = sum(counts.values())
-        self._dataset.num_examples = max(self._dataset.num_examples, round(rows))
-        feature = self._dataset.features.add()
-        feature.path.step.append(name)
-        if category:
-            feature.type = statistics_pb2.FeatureNameStatistics.STRING
-            stats = feature.string_stats
-            for label, count in counts.items():
-                stats.rank_histogram.buckets.add(label=label, sample_count=count)
-        else:
-            feature.type = statistics_pb2.FeatureNameStatistics.FLOAT
-            stats = feature.num_stats
-            histogram = stats.histograms.add(type=statistics_pb2.Histogram.STANDARD)
-            for i, count in enumerate(counts.values()):
-                histogram.buckets.add(low_value=i, high_value=i + 1, sample_count=count)
-        common = stats.common_stats
-        common.num_non_missing = common.tot_num_values = round(rows)
-        common.min_num_values = common.max_num_values = 1
-
-
 def _compare(
-    counted: _Counted, counted_before: _Counted, comparators: schema_pb2.Schema
+    counted: Histograms, counted_before: Histograms, comparators: schema_pb2.Schema
 ) -> list[Drift]:
     found = tfdv.validate_statistics(
         counted.statistics, comparators, previous_statistics=counted_before.statistics
@@ -232,63 +211,11 @@ def _most_different(anomaly_info, name: str) -> str | None:
     return None
 
 
-def _count_values(
-    now: statistics_pb2.FeatureNameStatistics,
-    before: statistics_pb2.FeatureNameStatistics,
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Returns how often each value occurs in both; a missing one is `(none)`."""
-    both = []
-    for feature in (now, before):
-        counts = value_counts(feature)
-        missing = feature.string_stats.common_stats.num_missing
-        both.append(counts | ({_NO_VALUE: missing} if missing else {}))
-    return tuple(both)
-
-
-def _count_numbers(
-    now: statistics_pb2.FeatureNameStatistics,
-    before: statistics_pb2.FeatureNameStatistics,
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Counts both between the baseline's quantiles, the last of them open-ended."""
-    # Without the maximum: how far a tail reaches is chance, and little lies there.
-    buckets = list(_quantiles(before))
-    edges = {bucket.high_value for bucket in buckets[:-1]}
-    if buckets and buckets[0].low_value == buckets[0].high_value:
-        # Many have the least value: what is below it is not like them.
-        edges.add(math.nextafter(buckets[0].low_value, -math.inf))
-    limits = [*sorted(edges), math.inf]
-    both = []
-    for feature in (now, before):
-        below = [_count_up_to(edge, feature) for edge in limits]
-        steps = zip(below, [0.0, *below], strict=False)
-        both.append({str(i): max(0.0, a - b) for i, (a, b) in enumerate(steps)})
-    return tuple(both)
-
-
-def _quantiles(feature: statistics_pb2.FeatureNameStatistics):
-    for histogram in feature.num_stats.histograms:
-        if histogram.type == statistics_pb2.Histogram.QUANTILES:
-            return histogram.buckets
-    return ()
-
-
-def _count_up_to(edge: float, feature: statistics_pb2.FeatureNameStatistics) -> float:
-    """Estimates how many values are not above an edge."""
-    total = 0.0
-    for bucket in _quantiles(feature):
-        if bucket.high_value <= edge:
-            total += bucket.sample_count
-        elif bucket.low_value < edge:  # values are taken as spread evenly
-            width = bucket.high_value - bucket.low_value
-            total += bucket.sample_count * (edge - bucket.low_value) / width
-    return total
-
-
 def _describe(drift: Drift) -> str:
     text = f"drift from the baseline, {_MEASURES[drift.measure]}"
     return text if drift.value is None else f"{text}, most of all {drift.value!r}"
 
 
 def _example(drift: Drift, places: Mapping[Key, str]) -> str | None:
-    which = MISSING if drift.value == _NO_VALUE else drift.value
+    which = MISSING if drift.value == NO_VALUE else drift.value
     return None if which is None else places.get((drift.feature, which))

@@ -1,4 +1,4 @@
-"""Prints the README's rows for the GPUs of this host, by `reviewbeam train` itself.
+"""Prints the rows for the GPUs of this host, by `reviewbeam train` itself.
 
 Made-up reviews are prepared once. For 1, 2, 4, … and all GPUs a model is trained for
 one epoch, with as many tokens a batch for each device: speed, padding, memory and

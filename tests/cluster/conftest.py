@@ -26,7 +26,7 @@ def needs_flink():
         pytest.skip(f"needs {' and '.join(missing)}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # the tests behind it have the machine to themselves
 def flink(needs_flink, store_server, tmp_path_factory):
     """A cluster of two task managers of one slot; leave it whole, with no job.
 

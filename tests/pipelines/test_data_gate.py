@@ -11,7 +11,7 @@ from tensorflow_data_validation.statistics.stats_impl import (
 from reviewbeam.components.common.errors import DataGateError
 from reviewbeam.components.common.prepare_config import PrepareConfig, SchemaRules
 from reviewbeam.components.examples.encode import as_lists
-from reviewbeam.components.validation.statistics import Anomaly
+from reviewbeam.components.validation.anomalies import Anomaly
 from reviewbeam.pipelines.data_gate import check_statistics, pass_gate
 
 OPTIONS = tfdv.StatsOptions(num_quantiles_histogram_buckets=20)

@@ -295,7 +295,7 @@ def test_two_runs_at_once(launch, job, box):
 def _wait_in_the_pipeline():
     from reviewbeam.pipelines.prepare_graph import PrepareGraph
 
-    PrepareGraph.run = lambda self, options: time.sleep(100)
+    PrepareGraph.run = lambda self, *options: time.sleep(100)
 
 
 def _disturb(path, how):
@@ -344,10 +344,10 @@ def _disturb_run(path, how, when):
 
     real = PrepareGraph.run
 
-    def run(self, options):
+    def run(self, *options):
         if when == "before":
             _disturb(path, how)
-        told = real(self, options) if when == "before" else {}
+        told = real(self, *options) if when == "before" else {}
         if when == "after":
             _disturb(path, how)
         return told

@@ -13,6 +13,7 @@ from reviewbeam.components.common.calibration import (
     from_logits,
     logit,
     logits,
+    reliability_bins,
 )
 
 KINDS = ("binary", "multiclass", "multilabel", "ordinal")
@@ -360,3 +361,30 @@ def test_calibration_error_at_its_ends():
         labels = np.array([1] * wrong + [0] * (4 - wrong))
         found = expected_calibration_error(certain, labels, "multiclass")
         assert found == wrong / 4
+
+
+def test_bins_by_hand():
+    # Confidences 0.9, 0.95, 0.8 and 0.8, of which one 0.8 is wrong.
+    rows = np.array([[0.9, 0.05], [0.8, 0.2]])
+    labels = np.array([[1, 0], [0, 0]])
+
+    found = reliability_bins(rows, labels, "multilabel")
+    assert [point["rows"] for point in found] == [2, 1, 1]
+    assert [point["accuracy"] for point in found] == pytest.approx([0.5, 1, 1])
+    assert [point["confidence"] for point in found] == pytest.approx([0.8, 0.9, 0.95])
+    (heavy, *_) = reliability_bins(rows, labels, "multilabel", np.array([1.0, 3.0]))
+    assert (heavy["rows"], heavy["accuracy"]) == (6, 0.5)
+
+
+@given(rows=st.integers(0, 60), classes=st.integers(2, 5), seed=ANY["seed"])
+def test_bins_add_up_to_the_calibration_error(rows, classes, seed):
+    random = np.random.default_rng(seed)
+    probabilities = softmax(random.normal(0, 2, (rows, classes)), axis=1)
+    labels = random.integers(0, classes, rows)
+
+    found = reliability_bins(probabilities, labels, "multiclass")
+    assert sum(point["rows"] for point in found) == rows
+    gaps = [p["rows"] * abs(p["accuracy"] - p["confidence"]) for p in found]
+    if rows:
+        error = expected_calibration_error(probabilities, labels, "multiclass")
+        assert sum(gaps) / rows == pytest.approx(error, abs=1e-12)

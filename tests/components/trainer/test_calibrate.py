@@ -358,6 +358,9 @@ def test_the_report_tells_what_was_gained():
     assert after["expected_calibration_error"] < 0.05
     assert before["expected_calibration_error"] > 0.1
     assert json.loads(json.dumps(report)) == report
+    assert sum(point["rows"] for point in after["bins"]) == 1000
+    gaps = [p["rows"] * abs(p["accuracy"] - p["confidence"]) for p in after["bins"]]
+    assert sum(gaps) / 1000 == pytest.approx(after["expected_calibration_error"])
 
     nothing = calibration_report(*given, "multiclass", Calibration())
     assert nothing["after"] == nothing["before"] == before

@@ -206,6 +206,9 @@ def test_history_and_summary_tell_what_the_published_model_does(model, dataset):
     rates = [epoch["learning_rate"] for epoch in history["epochs"]]
     steps = history["epochs"][-1]["steps"]
     assert rates[1] == pytest.approx(1e-2 / (steps - round(steps * 0.1)))
+    ends = {point["step"]: point["learning_rate"] for point in history["curve"]}
+    assert len(ends) == steps
+    assert [ends[epoch["steps"]] for epoch in history["epochs"]] == rates
 
 
 def test_the_keras_file_opens_with_keras_alone_and_trains_on(model):

@@ -15,16 +15,14 @@ from reviewbeam.components.common.artifacts import write_manifest
 from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.common.prepare_config import DriftRules
 from reviewbeam.components.examples.encode import as_lists
+from reviewbeam.components.validation.anomalies import find_anomalies
 from reviewbeam.components.validation.drift import (
     Drift,
     drift_anomalies,
     load_baseline,
     measure_drift,
 )
-from reviewbeam.components.validation.statistics import (
-    find_anomalies,
-    infer_schema,
-)
+from reviewbeam.components.validation.statistics import infer_schema
 
 LANGUAGES = ("de", "en", "es", "fr", "ja")
 OPTIONS = tfdv.StatsOptions(num_quantiles_histogram_buckets=20)

@@ -10,15 +10,17 @@ from reviewbeam.components.common.coders import register_record_batch_coder
 from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.common.prepare_config import SchemaRules
 from reviewbeam.components.examples.encode import as_lists
-from reviewbeam.components.validation.statistics import (
+from reviewbeam.components.validation.anomalies import (
     Anomaly,
+    check_anomaly_kinds,
+    find_anomalies,
+    is_fatal,
+)
+from reviewbeam.components.validation.statistics import (
     GenerateStatistics,
     all_examples,
-    check_anomaly_kinds,
     features_by_name,
-    find_anomalies,
     infer_schema,
-    is_fatal,
     load_schema,
     value_counts,
     write_schema,

@@ -1,0 +1,1 @@
+"""The pages a person looks at: one self-contained HTML file beside each artifact."""

@@ -1,0 +1,174 @@
+"""Writes the configs that `init` guessed: commented YAML, checked, all or none."""
+
+import os
+import re
+import shlex
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+from reviewbeam.components.common.config import Config, check_config, parse_yaml
+from reviewbeam.components.common.errors import UserError, listing
+from reviewbeam.components.common.evaluate_config import EvaluateConfig
+from reviewbeam.components.common.prepare_config import PrepareConfig
+from reviewbeam.components.common.run_config import RunConfig
+from reviewbeam.components.common.score_config import ScoreConfig
+from reviewbeam.components.common.train_config import TrainConfig
+from reviewbeam.components.ingestion.guess import MAX_CHARACTERS, CorpusGuess
+
+_TYPES: dict[str, type[Config]] = {
+    "prepare": PrepareConfig,
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "score": ScoreConfig,
+    "run": RunConfig,
+}
+_COMMANDS = {
+    "prepare": "--output {run}/dataset",
+    "train": "--dataset {run}/dataset --output {run}/model",
+    "evaluate": "--model {run}/model --dataset {run}/dataset --output {run}/evaluation",
+    "score": "--model {run}/model --output {run}/scores",
+}
+_PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./*-]*")
+_SHARES = ((60, 0.25), (300, 0.2), (1000, 0.15))  # texts below -> of validation, test
+
+
+def render(
+    guess: CorpusGuess,
+    folder: Path,
+    globs: Sequence[str],
+    encoder: str,
+    positions: int | None,
+) -> dict[str, str]:
+    """Returns the name of each config -> its text; score alone where none can train.
+
+    Args:
+      guess: what the corpus was found to be.
+      folder: that the configs are for.
+      globs: of the corpus.
+      encoder: as the configs name it.
+      positions: tokens of the encoder's longest text, where it is there.
+
+    Raises:
+      UserError: a name of a column can't be one in a config.
+    """
+    values = {
+        "guess": guess,
+        "input": globs,
+        "encoder": encoder,
+        "command": command("run", folder),
+        "run": str(output_of(folder)),
+        "max_characters": MAX_CHARACTERS,
+        "max_tokens": min(guess.max_tokens, positions or guess.max_tokens),
+        "share": next((s for most, s in _SHARES if guess.texts < most), 0.1),
+    }
+    environment = _environment()
+    bodies = {}
+    for job in (
+        ["prepare", "train", "evaluate", "score"] if guess.can_train else ["score"]
+    ):
+        template = environment.get_template(f"init_{job}.jinja")
+        bodies[job] = template.render(values, training=job == "prepare").strip()
+    files = {
+        f"{job}.yaml": f"# {command(job, folder)}\n{body}\n"
+        for job, body in bodies.items()
+    }
+    if guess.can_train:
+        run = environment.get_template("init_run.jinja").render(values, **bodies)
+        files["run.yaml"] = run
+    for name, text in files.items():
+        check_config(_TYPES[name.removesuffix(".yaml")], parse_yaml(text, name), name)
+    return files
+
+
+def check_folder(folder: Path, *, overwrite: bool) -> None:
+    """Checks that the configs may be written.
+
+    Raises:
+      UserError: the folder is a file, or holds something and isn't to be overwritten.
+    """
+    if not str(folder).isprintable():
+        raise UserError(f"{str(folder)!r}: the name of a folder was expected.")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{str(folder)!r} is a file; a folder was expected.")
+    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if found and not overwrite:
+        raise UserError(
+            f"{str(folder)!r} is not empty: {listing(found, most=6)}. Name a new "
+            "folder, or add --overwrite: configs of the same names are replaced."
+        )
+
+
+def write(files: Mapping[str, str], folder: Path) -> None:
+    """Writes the files into a folder, all or none of them where it is new or empty.
+
+    Configs of an earlier call that these replace are taken away.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staged = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        for name, text in files.items():
+            (staged / name).write_text(text, encoding="utf-8")
+        staged.chmod(0o777 & ~_umask())
+        if not folder.is_dir() or not any(folder.iterdir()):
+            os.rename(staged, folder)
+            return
+        for name in files:
+            os.replace(staged / name, folder / name)
+        for stale in {f"{job}.yaml" for job in _TYPES} - set(files):
+            (folder / stale).unlink(missing_ok=True)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def output_of(folder: Path) -> Path:
+    """Returns the folder that the jobs write to, by the configs in a folder."""
+    return Path("runs") / folder.resolve().name
+
+
+def command(job: str, folder: Path) -> str:
+    """Returns the command line that runs a job by the config in a folder."""
+    config = shlex.quote(str(folder / f"{job}.yaml"))
+    rest = _COMMANDS.get(job, "").format(run=shlex.quote(str(output_of(folder))))
+    return f"reviewbeam {job} --config {config} {rest}".rstrip()
+
+
+def yaml_scalar(value: Any, quoted: bool = False) -> str:
+    """Returns a value as YAML on one line that reads back as the same value.
+
+    Args:
+      value: perhaps hostile text, such as a column's name.
+      quoted: put it in quotes also where it needs none.
+    """
+    if not isinstance(value, str):
+        return yaml.safe_dump(value, default_flow_style=True).split("\n")[0]
+    if not quoted and _PLAIN.fullmatch(value) and yaml.safe_load(value) == value:
+        return value
+    dumped = yaml.safe_dump(
+        value, default_style='"', allow_unicode=True, width=float("inf")
+    )
+    return dumped.strip()
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=False,  # YAML, not HTML: `yaml` quotes what is data
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["yaml"] = yaml_scalar
+    return environment
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
