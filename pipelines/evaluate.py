@@ -83,12 +83,10 @@ def evaluate(
       The metrics, and whether they were computed now rather than found.
 
     Raises:
-      UserError: models and dataset don't fit, the split is empty, a slice or a figure
-        of a rule is unknown, or the output can't be used.
+      UserError: models, dataset, slices, rules or the output can't be used.
       BusyError: another run writes the same output.
     """
-    manifest = _manifest(dataset, gold)
-    split = ALL if gold else config.split
+    manifest, split = _manifest(dataset, gold), ALL if gold else config.split
     gate = _gate(config, model, baseline, manifest, split)
     identity = _identity(gate, manifest, gold)
     if publishing.is_done(output, KIND, identity, overwrite=overwrite):

@@ -49,6 +49,7 @@ class JobLog(logging.Handler):
         """
         super().__init__(logging.WARNING)
         self._started = time.monotonic()
+        self._process = os.getpid()
         self._path: Path | None = None
         self._file: int | None = None
         self._was_empty = False
@@ -137,7 +138,9 @@ class JobLog(logging.Handler):
 
     def _open(self) -> None:
         path = self._path
-        if path is None or not path.parent.is_dir():  # the job makes it, or fails
+        if path is None or os.getpid() != self._process:  # a worker begins none
+            return
+        if not path.parent.is_dir():  # the job makes it, or fails
             return
         with contextlib.suppress(FileNotFoundError), open(path, "rb") as before:
             head = before.read(len(_HEAD))
