@@ -91,8 +91,7 @@ def prepare(
 
     Raises:
       UserError: the config, the corpus or the output can't be used.
-      DataGateError: too many rejects, or an anomaly that the config calls fatal. The
-        report, the rejects and the statistics are in `OUTPUT.failed`.
+      DataGateError: too many rejects, or a fatal anomaly; `OUTPUT.failed` tells more.
       BusyError: another run makes the same output.
     """
     encoder = open_encoder(config.encoder)
@@ -111,8 +110,6 @@ def prepare(
         graph = _graph(
             config, rules, encoder, files, staging, with_shards=not infer_schema
         )
-        if _size(files) > _SMALL_BYTES:
-            options = with_processes(options)
         facts = DatasetFacts(config, files, _run(graph, files, options, run, show))
         described, hashes = _settle(graph, facts, encoder, baseline)
         run.note(
@@ -215,6 +212,8 @@ def _run(
     Raises:
       ReviewbeamError: a file changed or vanished meanwhile.
     """
+    if _size(files) > _SMALL_BYTES:
+        options = with_processes(options)
     quiet_workers()
     try:
         with launching(options, "prepare", run) as ready:
