@@ -186,6 +186,6 @@ def _head(words: Sequence[str]) -> str:
     return (
         f"{_HEAD}{metadata.version('reviewbeam')}, {now}, process {os.getpid()}\n"
         f"# command: {shlex.join(shown)}\n"
-        f"# in: {os.getcwd()}\n"
+        f"# in: {os.environ.get('PWD', '?')}\n"
         f"# with: {', '.join(versions)}, {sys.platform}\n"
     )
