@@ -72,7 +72,7 @@ def examine(arguments: argparse.Namespace) -> tuple[Any, int]:
 
     styles = {GOOD: None, WARNING: "yellow", BAD: "bold red"}
     findings = []
-    for finding in diagnose(beam_file=arguments.beam, outputs=arguments.output):
+    for finding in diagnose(beam_file=arguments.beam, outputs=arguments.outputs):
         findings.append(finding)
         if arguments.json:
             continue
