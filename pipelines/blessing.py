@@ -18,6 +18,7 @@ from reviewbeam.components.common.evaluate_config import EvaluateConfig
 from reviewbeam.pipelines import console
 from reviewbeam.pipelines.evaluate import KIND, evaluate
 from reviewbeam.pipelines.evaluation_report import put_evaluation_report
+from reviewbeam.pipelines.report_file import page_beside
 
 
 def evaluate_and_bless(
@@ -41,8 +42,8 @@ def evaluate_and_bless(
     if (output / BLESSING).is_file():
         verdict = read_json(output / BLESSING)
         _settle(model, output, verdict)
-    page = put_evaluation_report(output, model, new=new)
-    return metrics | {"blessing": verdict, "report": page}
+    put_evaluation_report(output, model, new=new)
+    return metrics | {"blessing": verdict} | page_beside(output)
 
 
 def _settle(model: Path, evaluation: Path, verdict: dict[str, Any]) -> None:

@@ -18,23 +18,17 @@ from reviewbeam.pipelines.training_report import read_training
 _MADE_FROM = ("model", "baseline", "dataset")
 
 
-def put_evaluation_report(evaluation: Path, model: Path, *, new: bool) -> str | None:
+def put_evaluation_report(evaluation: Path, model: Path, *, new: bool) -> None:
     """Writes the page of a published evaluation, beside what its manifest describes.
 
     Args:
       evaluation: its directory.
       model: the directory of the model.
       new: it was evaluated just now; else a page that stands is left.
-
-    Returns:
-      The page's name; None: it could not be made.
     """
     path = evaluation / REPORT_PAGE
-    if (path.is_file() and not new) or put_report(
-        path, lambda: _page(evaluation, model)
-    ):
-        return REPORT_PAGE
-    return None
+    if new or not path.is_file():
+        put_report(path, lambda: _page(evaluation, model))
 
 
 def _page(evaluation: Path, model: Path) -> str:

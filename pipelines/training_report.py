@@ -10,7 +10,7 @@ from reviewbeam.components.common.model_directory import (
     ModelMetadata,
 )
 from reviewbeam.components.common.train_config import TrainConfig
-from reviewbeam.pipelines.report_file import REPORT_PAGE, put_report
+from reviewbeam.pipelines.report_file import REPORT_PAGE, page_beside, put_report
 
 if TYPE_CHECKING:
     from reviewbeam.components.reporting.training import Training
@@ -24,7 +24,7 @@ def train_and_report(
     Takes what `train` takes, and raises what it raises.
 
     Returns:
-      The summary, and under `report` the page's name; None: it could not be made.
+      The summary, and under `report` the page's name, None: it could not be made.
     """
     from reviewbeam.components.trainer.train import train
 
@@ -35,9 +35,9 @@ def train_and_report(
 
     summary = train(config, dataset, output, **options)
     path = output / REPORT_PAGE
-    stands = summary["done_before"] and path.is_file()
-    made = stands or put_report(path, make)
-    return summary | {"report": REPORT_PAGE if made else None}
+    if not (summary["done_before"] and path.is_file()):
+        put_report(path, make)
+    return summary | page_beside(output)
 
 
 def read_training(model: Path) -> "Training":

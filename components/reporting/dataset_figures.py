@@ -98,7 +98,7 @@ class DatasetFigures:
         )
         if not any(item["damaged"] for item in self.inputs):
             columns, rows = columns[:-1], (row[:-1] for row in rows)
-        return Table.cut(columns, rows, where=self.where)
+        return Table.cut(columns, rows, where=self.where, limit=20)
 
     def rules_table(self) -> Table:
         """Lists what each rule did."""

@@ -12,6 +12,7 @@ from reviewbeam.components.reporting.shown import count
 from reviewbeam.components.reporting.training_figures import reliability_plot
 
 _CELLS = 12  # classes of a confusion matrix that can be read
+_CLASSES = 20  # that have bars
 _PAIRS = 15  # of confused classes
 Captioned = tuple[str, Markup]
 
@@ -84,9 +85,10 @@ def _slice_plot(
 def _class_plot(metrics: Mapping[str, Any]) -> Captioned:
     figures, names = metrics["overall"]["figures"], metrics["label_names"]
     caption = "F1 by label"
-    if len(names) > ROWS:
-        names = sorted(names, key=lambda name: figures[f"f1.{name}"]["value"])[:ROWS]
-        caption += f", the {ROWS} lowest of {len(metrics['label_names'])}"
+    if len(names) > _CLASSES:
+        names = sorted(names, key=lambda name: figures[f"f1.{name}"]["value"])
+        names = names[:_CLASSES]
+        caption += f", the {_CLASSES} lowest of {len(metrics['label_names'])}"
     return caption, _bars(names, [figures[f"f1.{name}"] for name in names], caption)
 
 
@@ -133,7 +135,7 @@ def confused_labels(metrics: Mapping[str, Any]) -> Table | None:
     pairs.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
     columns = [("true", "text"), ("predicted", "text"), ("reviews", "count")]
     return Table.cut(
-        [*columns, ("of the true label's", "percent")],
+        [*columns, ("share of the true label", "percent")],
         ((true, given, number, share) for number, true, given, share in pairs),
         where="report.txt",
         limit=_PAIRS,

@@ -21,12 +21,13 @@ from reviewbeam.components.reporting.evaluation_figures import (
     main_figure,
 )
 from reviewbeam.components.reporting.page import Table, Tile, Verdict, render
-from reviewbeam.components.reporting.shown import count, figure
+from reviewbeam.components.reporting.shown import count, figure, shown
 from reviewbeam.components.reporting.training import (
     Training,
     training_section,
 )
 
+_LONG = 300  # characters of a sentence in a table
 _NUMBER = re.compile(r"(up to )?[-+]?\d[\d.,e+-]*( to [-+]?\d[\d.,e+-]*)?|–|")
 _SEEN_TOO = 0.01  # share of the rows that training saw: the figures flatter
 
@@ -70,6 +71,8 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
         number = all(map(_NUMBER.fullmatch, column))
         name = name or ("95 % interval" if place else "figure")
         columns.append((name, "number" if number else "text"))
+        if name == "text":  # of a review
+            column = [cell and shown(cell, _LONG) for cell in column]
         cells.append([cell or None for cell in column])
     return Table.cut(columns, zip(*cells, strict=True), where="report.txt")
 
@@ -91,7 +94,7 @@ def evaluation_page(evaluation: Evaluation, training: Training | None) -> str:
         tiles=_tiles(metrics, verdict.get("differences", {})),
         rules=Table.cut(
             [("verdict", "text"), ("rule", "text")],
-            ((_badge(said), text) for said, text in evaluation.rules),
+            ((_badge(said), shown(text, _LONG)) for said, text in evaluation.rules),
             where="blessing.json",
         ),
         judged=verdict,

@@ -8,10 +8,19 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
+from reviewbeam.components.reporting.axes import (
+    SHORT,
+    add_legend,
+    legend_lines,
+    legend_name,
+    mark,
+    name_rows,
+    scale,
+    short,
+)
 from reviewbeam.components.reporting.shown import count, figure, percent, plain
 from reviewbeam.components.reporting.svg import (
     ACCENT,
-    BAD,
     INK,
     MUTED,
     PAPER,
@@ -20,7 +29,6 @@ from reviewbeam.components.reporting.svg import (
     to_svg,
 )
 
-_LABEL = 26  # characters of a name beside a bar
 _ROW = 24  # px from bar to bar
 _HEIGHT = 250  # px of a plot that doesn't grow
 _FORMS = {"count": count, "percent": percent, "figure": figure}
@@ -62,8 +70,8 @@ def bars(
         ]
         limits = (min(0, *reach), max(reach) or 1)
     with drawing(_ROW * len(known) + (48 if marker else 24)) as (drawn, axes):
-        _rows(axes, names)
-        _scale(axes.xaxis, form)
+        name_rows(axes, names)
+        scale(axes.xaxis, form)
         axes.barh(range(len(known)), known, height=0.62, color=ACCENT, alpha=0.85)
         for row, (value, span, end) in enumerate(
             zip(known, intervals, ends, strict=True)
@@ -80,7 +88,7 @@ def bars(
                 va="center",
                 fontsize=10,
             )
-        _mark(axes, marker)
+        mark(axes, marker)
         axes.set_xlim(limits[0], limits[1] + (limits[1] - limits[0]) * 0.2)
         return to_svg(drawn, describe)
 
@@ -99,9 +107,9 @@ def stacked_bars(
       describe: what the plot shows, for who can't see it.
     """
     totals = [sum(numbers) for numbers in zip(*series.values(), strict=True)]
-    legend = math.ceil(len(series) / 4)
-    with drawing(_ROW * len(names) + 24 + 22 * legend, grid="") as (drawn, axes):
-        _rows(axes, names)
+    height = _ROW * len(names) + 24 + 22 * legend_lines(series)
+    with drawing(height, grid="") as (drawn, axes):
+        name_rows(axes, names)
         axes.set_xlim(0, 1.2)
         axes.xaxis.set_visible(False)
         left = [0.0] * len(names)
@@ -114,12 +122,12 @@ def stacked_bars(
                 height=0.62,
                 color=color,
                 edgecolor=PAPER,
-                label=_escaped(plain(name, 14)),
+                label=legend_name(name, SHORT),
             )
             left = [start + share for start, share in zip(left, shares, strict=True)]
         for row, total in enumerate(totals):
             axes.text(1.02, row, count(total), va="center", fontsize=10)
-        _legend(drawn, axes, 4)
+        add_legend(drawn, axes)
         return to_svg(drawn, describe)
 
 
@@ -153,17 +161,17 @@ def histogram(
                 [number / total for number in numbers],
                 width=width,
                 color=SERIES[index],
-                label=_escaped(plain(name, 40)),
+                label=legend_name(name, 40),
             )
         step = max(1, math.ceil(len(bins) / 9))
         places = range(0, len(bins), step)
         axes.set_xticks(places, [plain(bins[place], 12) for place in places])
         axes.set_xlim(-0.6, max(1, len(bins)) - 0.4)
         axes.set_xlabel(plain(axis))
-        _scale(axes.yaxis, "percent")
-        _mark(axes, marker)
+        scale(axes.yaxis, "percent")
+        mark(axes, marker)
         if len(series) > 1:
-            _legend(drawn, axes, 2)
+            add_legend(drawn, axes)
         return to_svg(drawn, describe)
 
 
@@ -187,14 +195,14 @@ def lines(
     with drawing(_HEIGHT, grid="y") as (drawn, axes):
         for color, (name, (xs, ys)) in zip(SERIES, series.items(), strict=False):
             dots = "o" if len(xs) < 15 else ""
-            label = _escaped(plain(name, 40))
+            label = legend_name(name, 40)
             axes.plot(xs, ys, color=color, marker=dots, markersize=4, label=label)
         axes.set_xlabel(plain(axis))
         axes.xaxis.get_major_locator().set_params(nbins=6, integer=_whole(series))
-        _scale(axes.yaxis, form)
-        _mark(axes, marker)
+        scale(axes.yaxis, form)
+        mark(axes, marker)
         if len(series) > 1:
-            _legend(drawn, axes, 2)
+            add_legend(drawn, axes)
         return to_svg(drawn, describe)
 
 
@@ -219,7 +227,7 @@ def heat_map(
     """
     cell = 34 if len(columns) <= 8 else 24
     with drawing(cell * len(rows) + 90, grid="") as (drawn, axes):
-        _rows(axes, rows, 14)
+        name_rows(axes, rows, 14)
         for row, mine in enumerate(numbers):
             total = sum(mine) or 1
             for column, number in enumerate(mine):
@@ -235,7 +243,7 @@ def heat_map(
                 axes.text(
                     column,
                     row,
-                    _short(number),
+                    short(number),
                     ha="center",
                     va="center",
                     fontsize=10 if len(columns) <= 8 else 8,
@@ -268,65 +276,17 @@ def reliability(
             met = [point for point in found if point[2] and math.isfinite(point[0])]
             most = max((rows for *_, rows in met), default=1)
             xs, ys = [point[0] for point in met], [point[1] for point in met]
-            axes.plot(xs, ys, color=color, label=_escaped(plain(name, 40)))
+            axes.plot(xs, ys, color=color, label=legend_name(name, 40))
             sizes = [12 + 70 * rows / most for *_, rows in met]
             axes.scatter(xs, ys, s=sizes, color=color, clip_on=False, zorder=3)
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
         axes.set_xlabel("confidence")
         axes.set_ylabel("accuracy")
-        _scale(axes.xaxis, "percent")
-        _scale(axes.yaxis, "percent")
-        _legend(drawn, axes, 2)
+        scale(axes.xaxis, "percent")
+        scale(axes.yaxis, "percent")
+        add_legend(drawn, axes)
         return to_svg(drawn, describe)
-
-
-def _rows(axes, names: Sequence[str], longest: int = _LABEL) -> None:
-    axes.set_yticks(range(len(names)), [plain(name, longest) for name in names])
-    axes.set_ylim(max(1, len(names)) - 0.5, -0.5)
-
-
-def _scale(axis, form: str) -> None:
-    if form == "percent":
-        axis.set_major_formatter(lambda value, _: f"{value * 100:g} %")
-    elif form == "count":
-        axis.set_major_formatter(lambda value, _: _short(value))
-    axis.get_major_locator().set_params(nbins=5, integer=form == "count")
-
-
-def _short(number: float) -> str:
-    """Writes a number of things where there is little room: `12k`."""
-    for unit, name in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if number >= unit:
-            return f"{number / min(unit, 1e3 if name == 'k' else unit):.3g}{name}"
-    return f"{number:,.0f}" if number == int(number) else f"{number:g}"
-
-
-def _mark(axes, marker: tuple[float, str] | None) -> None:
-    if marker is None:
-        return
-    axes.axvline(marker[0], color=BAD, linewidth=1.5, linestyle=(0, (4, 2)))
-    axes.set_title(f"┆ {plain(marker[1], 60)}", fontsize=10, color=BAD, loc="left")
-
-
-def _legend(drawn, axes, columns: int) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        drawn.legend(
-            handles,
-            labels,
-            loc="outside upper left",
-            ncols=min(columns, len(handles)),
-            handlelength=1,
-            handleheight=1,
-            columnspacing=1.2,
-            labelcolor=INK,
-        )
-
-
-def _escaped(name: str) -> str:
-    """Keeps matplotlib from leaving names that begin with `_` out of legends."""
-    return f"\u200b{name}" if name.startswith("_") else name
 
 
 def _whole(series: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> bool:

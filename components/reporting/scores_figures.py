@@ -203,7 +203,7 @@ class ScoresFigures:
             )
             for entry in ordered
         )
-        return Table.cut(columns, rows, where=self.where)
+        return Table.cut(columns, rows, where=self.where, limit=20)
 
     def damaged_table(self) -> Table:
         """Lists files of which nothing was published."""

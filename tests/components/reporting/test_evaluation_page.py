@@ -119,6 +119,7 @@ def test_a_blessed_model_may_leave_rules_undecided():
     said = words(page)
     assert "Blessed: 1 of 2 rules hold, 1 undecided undecided: macro_f1 of" in said
     assert '<span class="badge warning">undecided</span>' in page
+    assert said.count("-0.0500 [-0.0800, -0.0200], 99 rows") == 2
 
 
 def test_without_rules_nothing_is_judged():
@@ -133,6 +134,11 @@ def test_without_rules_nothing_is_judged():
     assert expected in said_of(metrics)
     compared = make_verdict("no verdict", reason="no rules", rules_given=None)
     assert expected in said_of(metrics, compared)
+
+
+def test_a_gold_set_is_told():
+    metrics = make_metrics(config=FEW) | {"gold": True, "split": "all"}
+    assert "Evaluation on the gold set" in said_of(metrics)
 
 
 def test_too_few_rows_give_no_verdict():
@@ -177,7 +183,7 @@ def test_the_most_confused_labels_come_first():
     share = rows / sum(matrix[NAMES.index(true)])
     expected = f"{true} {predicted} {rows} {share:.1%}".replace("%", " %")
     said = said_of(metrics)
-    assert f"of the true label's {expected}" in said
+    assert f"share of the true label {expected}" in said
 
 
 def test_the_worst_language_is_one_that_can_be_told():
@@ -260,7 +266,7 @@ def test_three_hundred_labels(check):
         make_evaluation(metrics),
         make_training(names),
         "Most often confused",
-        "F1 by label, the 40 lowest of 300",
+        "F1 by label, the 20 lowest of 300",
         "more, in report.txt",
     )
 
@@ -297,5 +303,8 @@ def test_hostile_names_and_texts_are_inert(check):
 
 
 def test_texts_are_there_only_where_they_were_given():
-    assert "a told text" in said_of(make_metrics(config=FEW, text="a told text"))
+    text = "a told text, " + "word " * 30 + "END, " + "word " * 100
+    assert "a told text" in said_of(make_metrics(config=FEW, text=text))
+    assert "END, word" in said_of(make_metrics(config=FEW, text=text))
+    assert "word " * 80 not in said_of(make_metrics(config=FEW, text=text))
     assert "text that" not in said_of(make_metrics(config=FEW))

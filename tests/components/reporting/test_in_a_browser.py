@@ -32,7 +32,7 @@ PAGES = {
                 rows=1_000_000, files=5_000, languages=LANGUAGES, labels=LABELS
             )
         ),
-        ("1,000,000", "l39", "label 39", "… and 4,960 more, in manifest.json"),
+        ("1,000,000", "l39", "label 39", "… and 4,980 more, in manifest.json"),
     ),
     "hostile dataset": (
         lambda: dataset_page(hostile_dataset()),
@@ -50,7 +50,7 @@ PAGES = {
         lambda: scores_page(
             scores_run(rows=1_000_000, files=5_000, languages=LANGUAGES, labels=LABELS)
         ),
-        ("1,000,000", "… and 4,960 more, in _manifest.json"),
+        ("1,000,000", "… and 4,980 more, in _manifest.json"),
     ),
     "hostile scores": (
         lambda: scores_page(hostile_scores()),

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reviewbeam.components.reporting import plots
+from reviewbeam.components.reporting.axes import legend_lines, short
 from tests.browser import HOSTILE
 
 NAMES = list(HOSTILE)
@@ -119,7 +120,15 @@ def test_values_are_written_beside_their_bars():
     [(0, "0"), (999, "999"), (9999, "9,999"), (12345, "12.3k"), (2.5e6, "2.5M")],
 )
 def test_short_numbers(number, text):
-    assert plots._short(number) == text
+    assert short(number) == text
+
+
+@pytest.mark.parametrize(
+    "names, lines",
+    [(["bad", "good"], 1), (list("abcdefgh"), 2), (["fourteen chars"] * 8, 4), ([], 0)],
+)
+def test_lines_of_a_legend(names, lines):
+    assert legend_lines(names) == lines
 
 
 def test_nothing_of_matplotlib_is_left_behind(caplog, recwarn):
