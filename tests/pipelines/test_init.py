@@ -272,6 +272,12 @@ def test_hostile_names_and_labels_stay_data(prepare_config, name):
     assert "\x1b" not in out and "\u202e" not in out and "49" not in out
 
 
+def test_results_of_another_corpus_are_told(init, here):
+    (here / "runs/my/dataset").mkdir(parents=True)
+    _, out, _ = init(glob=str(SAMPLE / "reviews.jsonl"))
+    assert "Note: runs/my holds something already" in out
+
+
 def test_json_for_programs(init, here):
     code, out, _ = init("--json", glob=str(SAMPLE / "reviews.jsonl"))
     assert code == 0

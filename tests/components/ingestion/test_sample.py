@@ -50,6 +50,13 @@ def test_nested_values_have_dotted_names(tmp_path):
     assert found.columns() == ["review.body", "tags"]
 
 
+def test_bytes_are_the_text_that_they_hold(tmp_path):
+    table = pa.table({"text": [b"d\xc3\xa9j\xc3\xa0", b"\xff"]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    rows = sample_corpus([f"{tmp_path}/*"]).rows
+    assert [row["text"] for row in rows] == ["déjà", b"\xff"]
+
+
 def test_rows_that_are_broken_are_counted(tmp_path):
     lines = [b'{"a": 1}', b"{", b"[]", b'{"a": "\xe9"}', b"", b'{"a": 2}']
     (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
