@@ -108,9 +108,8 @@ def prepare(
     with publishing.staged_output(
         output, "prepare", run=run, overwrite=overwrite, lock=lock, evidence=_EVIDENCE
     ) as staging:
-        graph = _graph(
-            config, rules, encoder, files, staging, with_shards=not infer_schema
-        )
+        shards = not infer_schema
+        graph = _graph(config, rules, encoder, files, staging, with_shards=shards)
         facts = DatasetFacts(config, files, _run(graph, files, options, run, show))
         described, hashes = _settle(graph, facts, encoder, baseline)
         run.note(
