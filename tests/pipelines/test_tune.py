@@ -48,6 +48,7 @@ def trained(monkeypatch):
         ]
         return {
             "output": str(output),
+            "done_before": False,
             "epochs": 3,
             "best_epoch": 2,
             "validation": METRICS,
