@@ -176,7 +176,7 @@ def test_slices_change_neither_examples_nor_rejected_rows(
     )
     mine, other = _bytes(output), _bytes(dataset)
     assert len(_manifest(output)["inputs"]) == 2
-    for name in mine.keys() - {"manifest.json"}:
+    for name in mine.keys() - {"manifest.json", "report.html"}:  # of another config
         assert mine[name] == other[name], name
 
 
