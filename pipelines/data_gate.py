@@ -80,7 +80,7 @@ def pass_gate(
         return
     artifacts.write_json(report, described | {"problems": problems})
     page = report.with_name(REPORT_PAGE)
-    put_dataset_report(page, described, config, problems)
+    put_dataset_report(page, described, config, problems=problems)
     raise DataGateError(
         "The data gate stopped this dataset; nothing was published:\n"
         + "\n".join(f"  - {problem}" for problem in problems)

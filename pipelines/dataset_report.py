@@ -12,6 +12,7 @@ def put_dataset_report(
     path: Place,
     facts: dict[str, Any],
     config: PrepareConfig,
+    fingerprint: str | None = None,
     problems: Sequence[str] = (),
 ) -> None:
     """Writes the page; where that fails, the dataset is worth no less.
@@ -20,6 +21,7 @@ def put_dataset_report(
       path: of the page.
       facts: for the manifest, as far as there are any.
       config: of the job.
+      fingerprint: of the dataset; None: it got none.
       problems: why the data gate stopped the dataset; none: it is published.
     """
 
@@ -27,6 +29,7 @@ def put_dataset_report(
         from reviewbeam.components.reporting.dataset_page import dataset_page
 
         allowed = config.rules.max_reject_fraction
-        return dataset_page(facts, problems=problems, allowed_rejects=allowed)
+        told = facts | ({"fingerprint": fingerprint} if fingerprint else {})
+        return dataset_page(told, problems=problems, allowed_rejects=allowed)
 
     put_report(path, make)

@@ -118,8 +118,7 @@ def prepare(
             config=config.model_dump(mode="json"),
         )
         run.check()
-        told = described | {"fingerprint": fingerprint}
-        put_dataset_report(staging / REPORT_PAGE, told, config)
+        put_dataset_report(staging / REPORT_PAGE, described, config, fingerprint)
         manifest = artifacts.write_manifest(
             staging, kind, fingerprint, files=hashes, hashes=hashes, **described
         )

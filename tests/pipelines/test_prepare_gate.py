@@ -149,7 +149,7 @@ def test_infer_schema_writes_what_a_person_reviews_and_no_examples(inferred):
     names = {path.name for path in inferred.output.iterdir()}
     assert names == {
         "schema.pbtxt", "statistics.tfrecord", "rejects", "manifest.json", "run.json",
-        "_SUCCESS",
+        "report.html", "_SUCCESS",
     }  # fmt: skip
     assert "Review" in inferred.out and "schema.pbtxt" in inferred.out
     assert "242 usable" in inferred.out and "split  " not in inferred.out
