@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Sequence
 from importlib import metadata
 
+from reviewbeam.components.common import journal
 from reviewbeam.components.common.errors import ReviewbeamError, UserError, nearest
 from reviewbeam.pipelines import failures
 from reviewbeam.pipelines.job_options import HELP, add_optional
@@ -24,7 +25,7 @@ _EPILOG = (
 )
 # job -> (what --help says, needed options, whether it runs on Beam)
 JOBS = {
-    "init": ("look at review files, and write configs that fit them", (), False),
+    "init": ("look at review files, and write configs that fit them", (), True),
     "encoder": ("bring a pretrained XLM-R encoder", ("--from",), False),
     "prepare": (
         "review files to a validated, tokenized dataset",
@@ -164,26 +165,52 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    arguments = None
+    words = sys.argv[1:] if argv is None else argv
     if argv is None:  # a scheduler stops a job by SIGTERM
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        arguments = parse(sys.argv[1:] if argv is None else argv)
-        from reviewbeam.pipelines import console, jobs
+        arguments = parse(words)
+    except UserError as error:
+        return _tell(error)
+    from reviewbeam.pipelines import job_log, quiet
 
-        if not arguments.verbose:
-            console.quiet_libraries()
+    if not arguments.verbose:
+        quiet.quiet_libraries()
+    arguments.log = job_log.JobLog(words)
+    code = 1
+    try:
+        code = _run(arguments)
+    finally:
+        arguments.log.close_with(code)
+    return code
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Runs a job, tells what went wrong, and returns the exit code."""
+    try:
+        from reviewbeam.pipelines import jobs
+
         return jobs.run_job(arguments)
     except (Exception, KeyboardInterrupt) as error:
         ours = isinstance(error, ReviewbeamError | KeyboardInterrupt)
-        if arguments and arguments.verbose and not ours:
+        if arguments.verbose and not ours:
             traceback.print_exc()
         failure = failures.explain(error, getattr(arguments, "output", None))
-    if isinstance(failure, KeyboardInterrupt):
-        print("reviewbeam: stopped. The same command starts again.", file=sys.stderr)
-        return 75
-    print(f"reviewbeam: {failure}", file=sys.stderr)
-    return failure.exit_code
+        where = ""
+        if type(failure) is ReviewbeamError and not ours:
+            arguments.log.line(failures.traceback_without_values(error))
+            where = arguments.log.path and f" Where it was: {arguments.log.path}"
+        return _tell(failure, where or "")
+
+
+def _tell(failure: ReviewbeamError | KeyboardInterrupt, where: str = "") -> int:
+    """Prints what went wrong; returns the exit code."""
+    code, text = 75, "stopped. The same command starts again."
+    if isinstance(failure, ReviewbeamError):
+        code, text = failure.exit_code, f"{failure}{where}"
+    print(f"reviewbeam: {text}", file=sys.stderr)
+    journal.keep(text)
+    return code
 
 
 if __name__ == "__main__":

@@ -1,14 +1,11 @@
 """What a person sees: steps on standard error, results on standard output."""
 
-import contextlib
-import io
 import json
-import logging
-import os
 import sys
+import threading
 import time
-import warnings
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from reviewbeam.components.common import journal
 from reviewbeam.components.common.errors import ReviewbeamError
 from reviewbeam.components.evaluation.blessing_text import blessing_text
 from reviewbeam.components.evaluation.table import heading, summary_tables
@@ -24,88 +22,75 @@ from reviewbeam.components.trainer.trials import Trial, trials_table
 _log = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 _WIDE = 1000
 _SAY_EVERY = 60.0  # seconds, where nobody watches
+_TICK = 1.0
 _out = Console(highlight=False, emoji=False, soft_wrap=True)
 
 
-def quiet_libraries() -> None:
-    """Silences the chatter of TensorFlow, Beam and Google's packages.
-
-    Must come before they are imported.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    warnings.filterwarnings("ignore")
-    logging.basicConfig(level=logging.ERROR)
-    for name in ("absl", "tensorflow", "keras"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    # At ERROR it prints the trace of what a worker raises, which main explains.
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-
-
-def quiet_workers() -> None:
-    """Drops the traces that Beam's worker threads print, where libraries are quiet.
-
-    They may quote reviews; of what failed, main tells.
-    """
-    if logging.getLogger("apache_beam").level == logging.CRITICAL:
-        from apache_beam.runners.worker import sdk_worker
-
-        sdk_worker.print = lambda *words, **options: None
-
-
-@contextlib.contextmanager
-def quiet_import():
-    """Drops what TFDV prints when it is imported and finds no IPython."""
-    with contextlib.redirect_stderr(io.StringIO()):
-        yield
-
-
 class Step:
-    """Says that a job begins, and how long it took."""
+    """Says that a job begins, how far it is, and how long it took."""
 
     def __init__(self, text: str, *, live: bool = True):
         """Names the step; one that shows its own progress is not live."""
         self._text = text
-        self._live = live and _log.is_terminal
-        self._started = self._said = time.monotonic()
-        self._status = _log.status(f"{text} …")
+        self._live = live
+        self._state = ""
+        self._started = time.monotonic()
+        self._status = _log.status(f"{escape(text)} …")
+        self._over = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, daemon=True)
 
     def __enter__(self) -> "Step":
         """Shows that the step runs."""
-        if self._live:
+        if self._live and _log.is_terminal:
             self._status.start()
+            journal.keep(f"{self._text} …")
         else:
-            _log.print(f"{self._text} …")
+            note(f"{self._text} …")
+        if self._live:
+            self._ticker.start()
         return self
 
     def update(self, state: Any) -> None:
-        """Shows how far it is: at once on a terminal, else once a minute."""
-        if self._live:
-            self._status.update(f"{self._text}: {state} …")
-        elif time.monotonic() - self._said >= _SAY_EVERY:
-            self._said = time.monotonic()
-            _log.print(f"{self._text}: {state}", markup=False)
+        """Takes how far it is; a person sees it with the next tick."""
+        self._state = f"{state}"
+
+    def _tick(self) -> None:
+        """Shows it each second on a terminal, else once a minute; the log has that."""
+        said = self._started
+        while not self._over.wait(_TICK):
+            now = time.monotonic()
+            passed = timedelta(seconds=round(now - self._started))
+            line = f"{self._text}: {self._state or 'at work'}, {passed}"
+            self._status.update(f"{escape(line)} …")  # seen where it was started
+            if now - said < _SAY_EVERY:
+                continue
+            said = now
+            journal.keep(line) if _log.is_terminal else note(line)
 
     def __exit__(self, kind, error, trace) -> None:
         """Says how it ended."""
+        self._over.set()
+        if self._live:
+            self._ticker.join()
         self._status.stop()
         seconds = time.monotonic() - self._started
         how = "done" if kind is None else "failed"
         if isinstance(error, ReviewbeamError | KeyboardInterrupt):
             how = "stopped"
-        _log.print(f"{self._text}: {how} after {seconds:.1f} s")
+        note(f"{self._text}: {how} after {seconds:.1f} s")
 
 
 def say(text: str = "", style: str | None = None) -> None:
     """Prints a line of the result."""
     text = text.encode("utf-8", errors="replace").decode()
     _out.print(text, markup=False, style=style)
+    journal.keep(text)
 
 
 def note(text: str) -> None:
     """Prints a line about the way, not the result."""
     _log.print(text, markup=False)
+    journal.keep(text)
 
 
 def say_json(data: Any) -> None:
@@ -124,6 +109,8 @@ def say_table(header: list[str], rows: list[list[Any]]) -> None:
     if not _out.is_terminal:  # a file has lines of any length
         _out.width = _WIDE
     _out.print(table)
+    for row in (header, *rows):
+        journal.keep("  ".join(map(str, row)))
 
 
 def say_dataset(manifest: dict[str, Any], output: Path) -> None:

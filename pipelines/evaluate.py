@@ -14,7 +14,9 @@ from reviewbeam.components.common.coders import register_record_batch_coder
 from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.common.evaluate_config import EvaluateConfig
 from reviewbeam.components.common.model_directory import ModelDirectory, open_model
+from reviewbeam.components.common.places import remove_tree
 from reviewbeam.components.common.privacy import shown
+from reviewbeam.components.common.progress import rows_in_progress
 from reviewbeam.components.common.run_record import RunRecord
 from reviewbeam.components.evaluation.metrics import evaluate_predictions
 from reviewbeam.components.evaluation.mistakes import confident_mistakes
@@ -28,7 +30,6 @@ from reviewbeam.components.inference.resolve import (
     resolve_inference,
 )
 from reviewbeam.components.inference.safe_saved_model import check_saved_model
-from reviewbeam.pipelines.console import quiet_workers
 from reviewbeam.pipelines.evaluated_splits import (
     ALL,
     check_fit,
@@ -44,10 +45,13 @@ from reviewbeam.pipelines.evaluation_rows import (
 from reviewbeam.pipelines.flink_runner import end_earlier_job
 from reviewbeam.pipelines.launching import launching, threads_of_a_process
 from reviewbeam.pipelines.model_gate import ModelGate, as_resolved
+from reviewbeam.pipelines.quiet import quiet_workers
+from reviewbeam.pipelines.watching import Show, watching
 
 KIND = "evaluation"
 METRICS = "metrics.json"
 REPORT = "report.txt"
+_PROGRESS = "_progress"  # rows inferred, by process; gone before it is published
 
 
 def evaluate(
@@ -60,6 +64,7 @@ def evaluate(
     baseline: Path | None = None,
     gold: bool = False,
     overwrite: bool = False,
+    show: Show = None,
 ) -> tuple[dict[str, Any], bool]:
     """Evaluates a model by its SavedModel, through the stage that `score` uses.
 
@@ -72,17 +77,16 @@ def evaluate(
       baseline: directory of another model, to compare this one with.
       gold: the dataset is a gold set, must be marked so, and is evaluated whole.
       overwrite: replace what was made from other inputs or another config.
+      show: is told how far it is, from a thread.
 
     Returns:
       The metrics, and whether they were computed now rather than found.
 
     Raises:
-      UserError: models and dataset don't fit, the split is empty, a slice or a figure
-        of a rule is unknown, or the output can't be used.
+      UserError: models, dataset, slices, rules or the output can't be used.
       BusyError: another run writes the same output.
     """
-    manifest = _manifest(dataset, gold)
-    split = ALL if gold else config.split
+    manifest, split = _manifest(dataset, gold), ALL if gold else config.split
     gate = _gate(config, model, baseline, manifest, split)
     identity = _identity(gate, manifest, gold)
     if publishing.is_done(output, KIND, identity, overwrite=overwrite):
@@ -90,7 +94,7 @@ def evaluate(
     run = RunRecord("evaluate", recover=end_earlier_job)
     staged = publishing.staged_output(output, "evaluate", run=run, overwrite=overwrite)
     with staged as staging:
-        job = _Evaluation(gate, dataset, manifest, split, options, run)
+        job = _Evaluation(gate, dataset, manifest, split, options, run, show)
         metrics = job.run_into(staging)
         run.note(
             model=str(model.absolute()),
@@ -183,6 +187,7 @@ class _Evaluation:
     split: str
     options: PipelineOptions
     run: RunRecord
+    show: Show
 
     def run_into(self, staging: Path) -> dict[str, Any]:
         """Writes predictions, metrics and verdict; returns the metrics."""
@@ -199,12 +204,21 @@ class _Evaluation:
         """Has all models predict the rows, the later ones as the first one did."""
         inference, taken = self.gate.config.inference, {}
         threads = threads_of_a_process(self.options)
-        for model, folder in self.gate.models(staging):
-            folder.mkdir()
-            resolved = resolve_inference(inference, model, threads=threads)
-            self._run_pipeline(model, resolved, shards, folder)
-            inference = as_resolved(inference, resolved)
-            taken[folder.name] = dataclasses.asdict(resolved)
+        models, progress = self.gate.models(staging), staging / _PROGRESS
+        rows = count_examples(self.manifest, self.split) * len(models)
+
+        def look() -> str:
+            return f"{rows_in_progress(progress):,} of {rows:,} rows"
+
+        progress.mkdir()
+        with watching(look, self.show):
+            for model, folder in models:
+                folder.mkdir()
+                resolved = resolve_inference(inference, model, threads=threads)
+                self._run_pipeline(model, resolved, shards, folder)
+                inference = as_resolved(inference, resolved)
+                taken[folder.name] = dataclasses.asdict(resolved)
+        remove_tree(progress)
         self.run.note(inference=taken)
 
     def _run_pipeline(
@@ -223,6 +237,7 @@ class _Evaluation:
             classes=len(labels.names),
             kind=labels.type,
             max_faults=self.gate.config.inference.max_faults,
+            progress_folder=os.path.abspath(predictions.with_name(_PROGRESS)),
         )
         read = ReadExamples(
             dataset=os.path.abspath(self.dataset),

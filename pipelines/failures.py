@@ -22,6 +22,7 @@ _JOB = re.compile(r"Pipeline \S+ failed in state (\w+): (.*)")
 _RPC = ("_InactiveRpcError", "_MultiThreadedRendezvous")  # of gRPC
 _JOINT = re.compile(r"\n\n(?:During handling|The above exception)")
 _FRAME = re.compile(r'^  File "(.*)", line (\d+)', re.MULTILINE)
+_WHOLE_FRAME = re.compile(r'^  File "[^"\n]*\.py", line \d+, in [\w<>]+$', re.MULTILINE)
 _RAISED = re.compile(r"^([A-Za-z_][\w.]*)(?:: (.*))?\Z", re.DOTALL | re.MULTILINE)
 
 
@@ -75,10 +76,8 @@ def _explain_text(text: str, output: str | None) -> ReviewbeamError | KeyboardIn
 def _failed(
     name: str, message: str, place: tuple[str, int | str] | None, output: str | None
 ) -> ReviewbeamError:
-    kind = getattr(builtins, name, None)
-    safe = isinstance(kind, type) and issubclass(kind, _QUOTE_NOTHING)
     message = _STEP.sub("", message)
-    if safe or name in _QUOTE_NOTHING_EITHER:
+    if _quotes_nothing(name):
         what = f"{name}: {' '.join(message.split()) or 'no reason was given'}"
     else:  # the place, for whoever looks for the fault
         what = f"{name} at {Path(place[0]).name}:{place[1]}" if place else name
@@ -86,3 +85,39 @@ def _failed(
         what += f". Make room on the disk of {os.path.abspath(output)!r}"
     return ReviewbeamError(f"failed: {what}.\nRun it again; --verbose tells the whole "
                            "story, and may show reviews.")  # fmt: skip
+
+
+def _quotes_nothing(name: str) -> bool:
+    """Tells whether an exception's message names files and resources only."""
+    kind = getattr(builtins, name, getattr(errors, name, None))
+    safe = (*_QUOTE_NOTHING, ReviewbeamError)
+    return name in _QUOTE_NOTHING_EITHER or (
+        isinstance(kind, type) and issubclass(kind, safe)
+    )
+
+
+def traceback_without_values(error: BaseException) -> str:
+    """Returns where a failure came from, from its first cause to what came of it.
+
+    It has files, lines and types, and a message only where that quotes nothing: neither
+    values nor, of a worker's traceback, words that may be a review's.
+    """
+    told: list[str] = []
+    following: BaseException | None = error
+    while following is not None:
+        error, text = following, str(following)
+        frames = traceback.extract_tb(error.__traceback__)
+        part = [f'  File "{f.filename}", line {f.lineno}, in {f.name}' for f in frames]
+        if _TRACE in text:
+            worker = _WHOLE_FRAME.findall(text)
+            part += ["of a worker:", *worker]
+            text = ""
+        elif _STEP.search(text) and error.__context__ is not None:
+            text = ""  # Beam's words about the one that it came from
+        name = type(error).__name__
+        text = " ".join(_STEP.sub("", text).split())
+        part.append(f"{name}: {text}" if text and _quotes_nothing(name) else name)
+        told = [*part, *told]
+        hidden = error.__suppress_context__
+        following = error.__cause__ or (None if hidden else error.__context__)
+    return "\n".join(told)

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import logging
 import os
 import shutil
@@ -29,6 +30,7 @@ from apache_beam.runners.portability.flink_runner import (
     FlinkRunner,
 )
 
+from reviewbeam.components.common.background import in_background
 from reviewbeam.components.common.errors import ReviewbeamError, UserError
 from reviewbeam.components.common.run_record import RunRecord
 from reviewbeam.pipelines.flink_cluster import (
@@ -96,13 +98,11 @@ def flink_job(
     kept = int(options.view_as(PortableOptions).environment_cache_millis) / 1000
     facts = {"address": cluster.address, "name": name, "workers_kept": kept}
     run.note(**{NOTE: facts})
-    over = threading.Event()
-    watch = threading.Thread(target=_note_id, args=(cluster, facts, run, over))
-    watch.start()
     # The job server is on this host, where no proxy leads.
     os.environ.setdefault("no_grpc_proxy", "localhost,127.0.0.1")
     try:
-        yield options
+        with in_background(functools.partial(_note_id, cluster, facts, run)):
+            yield options
     except BaseException:
         run.leaves_job = True
         # What went wrong first is what is told.
@@ -110,9 +110,6 @@ def flink_job(
             _end(facts)
             run.leaves_job = False
         raise
-    finally:
-        over.set()
-        watch.join()
 
 
 def end_earlier_job(before: dict[str, Any]) -> None:

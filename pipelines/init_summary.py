@@ -95,6 +95,12 @@ def notes(report: InitReport) -> list[str]:
         )
     if guess.damaged:
         found.append(f"{guess.damaged} ends before its content does.")
+    output = output_of(report.folder)
+    if output.is_dir() and any(output.iterdir()):
+        found.append(
+            f"{output} holds something already: jobs refuse it, where that was made "
+            "from other files or another config. --set output=DIR names another."
+        )
     if not sample.whole:
         found.append("counts are of a sample, not of all rows.")
     return found

@@ -149,6 +149,7 @@ _OPTIONS = (
         dict(
             action="append",
             default=[],
+            dest="outputs",
             metavar="DIR",
             help="a folder that jobs are to write: looked at for room",
         ),

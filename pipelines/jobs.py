@@ -25,6 +25,7 @@ from reviewbeam.pipelines.job_inputs import (
     output_place,
     overrides_of,
 )
+from reviewbeam.pipelines.quiet import quiet_import
 
 
 def run_job(arguments: argparse.Namespace) -> int:
@@ -44,6 +45,7 @@ def _encoder(arguments: argparse.Namespace) -> tuple[Any, int]:
         if not arguments.source.startswith(HUB_SCHEME):
             raise UserError("--output is missing: the folder for the encoder.")
         output = hub_cache(arguments.source)
+    arguments.log.beside(folder(str(output)))
     with console.Step(f"encoder from {arguments.source}"):
         manifest, made = bring_encoder(
             arguments.source, folder(str(output)), overwrite=arguments.overwrite
@@ -61,8 +63,9 @@ def _prepare(arguments: argparse.Namespace) -> tuple[Any, int]:
     config = load_config(PrepareConfig, arguments.config, overrides)
     options = beam_options(arguments)
     output = output_place(arguments)
-    with console.Step("prepare"):
-        with console.quiet_import():
+    arguments.log.beside(output, config)
+    with console.Step("prepare") as step:
+        with quiet_import():
             from reviewbeam.pipelines.local_paths import note_local_paths
             from reviewbeam.pipelines.local_runner import workers_ahead
             from reviewbeam.pipelines.prepare import prepare
@@ -76,6 +79,7 @@ def _prepare(arguments: argparse.Namespace) -> tuple[Any, int]:
                 overwrite=arguments.overwrite,
                 infer_schema=arguments.infer_schema,
                 lock=not arguments.no_lock,
+                show=step.update,
             )
     console.say_dataset(manifest, output)
     if arguments.infer_schema:
@@ -90,12 +94,14 @@ def _train(arguments: argparse.Namespace) -> tuple[Any, int]:
     from reviewbeam.components.common.train_config import TrainConfig
 
     config = load_config(TrainConfig, arguments.config, arguments.set)
+    output = folder(arguments.output)
+    arguments.log.beside(output, config)
     from reviewbeam.pipelines.training_report import train_and_report
 
     summary = train_and_report(
         config,
         artifact(arguments.dataset),
-        folder(arguments.output),
+        output,
         initial=artifact(arguments.init) if arguments.init else None,
         overwrite=arguments.overwrite,
     )
@@ -115,6 +121,7 @@ def _tune(arguments: argparse.Namespace) -> tuple[Any, int]:
             "tune needs KerasTuner, which is not installed: "
             "pip install 'reviewbeam[tune]'."
         )
+    arguments.log.beside(output, config)
     from reviewbeam.components.trainer.tuning import BEST, tune
     from reviewbeam.pipelines.training_report import train_and_report
 
@@ -135,7 +142,8 @@ def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
     config = load_config(EvaluateConfig, arguments.config, arguments.set)
     options = beam_options(arguments)
     output = folder(arguments.output)
-    with console.Step("evaluate"):
+    arguments.log.beside(output, config)
+    with console.Step("evaluate") as step:
         from reviewbeam.components.common.blessing_config import YES
         from reviewbeam.components.common.models_folder import pinned
         from reviewbeam.pipelines.blessing import evaluate_and_bless
@@ -150,6 +158,7 @@ def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
             baseline=baseline,
             gold=arguments.gold is not None,
             overwrite=arguments.overwrite,
+            show=step.update,
         )
     console.say_metrics(metrics, output)
     console.say_blessing(metrics["blessing"])
@@ -162,9 +171,11 @@ def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
 def _quantize(arguments: argparse.Namespace) -> tuple[Any, int]:
     from reviewbeam.components.common.models_folder import pinned
 
-    directory = pinned(folder(arguments.model))
+    given = folder(arguments.model)
+    arguments.log.beside(given)  # in a models folder nothing but models may lie
+    directory = pinned(given)
     with console.Step("quantize"):
-        with console.quiet_import():
+        with quiet_import():
             from reviewbeam.pipelines.quantize import quantize
 
         manifest, _ = quantize(
@@ -180,6 +191,7 @@ def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
     config = load_config(ScoreConfig, arguments.config, overrides_of(arguments))
     options = beam_options(arguments)
     output = output_place(arguments)
+    arguments.log.beside(output, config)
     with console.Step("score") as step:
         from reviewbeam.pipelines.local_paths import note_local_paths
         from reviewbeam.pipelines.local_runner import workers_ahead
@@ -224,12 +236,13 @@ def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
     from reviewbeam.components.common.run_config import RunConfig
 
     config = load_config(RunConfig, arguments.config, arguments.set)
+    output = folder(config.output)
+    arguments.log.beside(output, config)
     options = beam_options(arguments)
-    with console.quiet_import():
+    with quiet_import():
         from reviewbeam.pipelines import run, score_summary
 
     report = run.run(config, options, overwrite=arguments.overwrite, step=console.Step)
-    output = folder(config.output)
     console.say()
     console.say_dataset(report.dataset, output / run.DATASET)
     console.say_model(report.model)

@@ -18,9 +18,9 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 from reviewbeam.components.common.coders import register_record_batch_coder
 from reviewbeam.components.common.places import Place
 from reviewbeam.components.common.stores import StorePath
-from reviewbeam.pipelines.console import quiet_workers
 from reviewbeam.pipelines.local_worker import worker_source
 from reviewbeam.pipelines.options import DEFAULT_RUNNER, PROCESSES
+from reviewbeam.pipelines.quiet import quiet_workers
 
 _ahead: list[list[str]] = []  # commands of sources of workers that are forked already
 

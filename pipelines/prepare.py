@@ -33,7 +33,6 @@ from reviewbeam.components.ingestion.lines import DamagedFileError
 from reviewbeam.components.validation import drift as drifts
 from reviewbeam.components.validation import statistics as stats
 from reviewbeam.components.validation.rules import ReviewRules
-from reviewbeam.pipelines.console import quiet_workers
 from reviewbeam.pipelines.data_gate import check_statistics, pass_gate
 from reviewbeam.pipelines.dataset_facts import (
     DatasetFacts,
@@ -51,7 +50,9 @@ from reviewbeam.pipelines.prepare_settings import (
     identity,
     review_rules,
 )
+from reviewbeam.pipelines.quiet import quiet_workers
 from reviewbeam.pipelines.report_file import REPORT_PAGE, page_beside
+from reviewbeam.pipelines.watching import Show
 
 KIND = "dataset"
 SCHEMA_KIND = "schema"  # of an output without examples
@@ -72,6 +73,7 @@ def prepare(
     overwrite: bool = False,
     infer_schema: bool = False,
     lock: bool = True,
+    show: Show = None,
 ) -> tuple[dict[str, Any], bool]:
     """Makes a dataset, or with `infer_schema` only its schema and statistics.
 
@@ -82,14 +84,14 @@ def prepare(
       overwrite: replace an output made from something else.
       infer_schema: write no examples.
       lock: keep other runs out of an output in a store that can do so.
+      show: is told how far it is, from a thread.
 
     Returns:
-      Its manifest and `report`, the name of its page; whether it was made just now.
+      Its manifest with `report`, the name of its page, and whether it was made now.
 
     Raises:
       UserError: the config, the corpus or the output can't be used.
-      DataGateError: too many rejects, or an anomaly that the config calls fatal. The
-        report, the rejects and the statistics are in `OUTPUT.failed`.
+      DataGateError: too many rejects, or a fatal anomaly; `OUTPUT.failed` tells more.
       BusyError: another run makes the same output.
     """
     encoder = open_encoder(config.encoder)
@@ -105,12 +107,9 @@ def prepare(
     with publishing.staged_output(
         output, "prepare", run=run, overwrite=overwrite, lock=lock, evidence=_EVIDENCE
     ) as staging:
-        graph = _graph(
-            config, rules, encoder, files, staging, with_shards=not infer_schema
-        )
-        if _size(files) > _SMALL_BYTES:
-            options = with_processes(options)
-        facts = DatasetFacts(config, files, _run(graph, files, options, run))
+        shards = not infer_schema
+        graph = _graph(config, rules, encoder, files, staging, with_shards=shards)
+        facts = DatasetFacts(config, files, _run(graph, files, options, run, show))
         described, hashes = _settle(graph, facts, encoder, baseline)
         run.note(
             runner=options.get_all_options()["runner"],
@@ -204,6 +203,7 @@ def _run(
     files: list[CorpusFile],
     options: PipelineOptions,
     run: RunRecord,
+    show: Show,
 ) -> dict[str, Any]:
     """Runs the pipeline over files that stay as they are.
 
@@ -211,9 +211,11 @@ def _run(
       ReviewbeamError: a file changed or vanished meanwhile.
     """
     quiet_workers()
+    if _size(files) > _SMALL_BYTES:
+        options = with_processes(options)
     try:
         with launching(options, "prepare", run) as ready:
-            told = graph.run(ready)
+            told = graph.run(ready, show)
     except Exception:
         _refuse_changed(files)  # the likelier cause
         raise

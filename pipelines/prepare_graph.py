@@ -10,8 +10,9 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from reviewbeam.components.common import artifacts
 from reviewbeam.components.common.coders import register_record_batch_coder
-from reviewbeam.components.common.places import Place
+from reviewbeam.components.common.places import Place, names_in
 from reviewbeam.components.common.prepare_config import PrepareConfig
+from reviewbeam.components.common.progress import rows_in_progress
 from reviewbeam.components.common.serving_statistics import merge
 from reviewbeam.components.examples.describe import describe
 from reviewbeam.components.examples.histograms import histograms_by_split
@@ -28,6 +29,7 @@ from reviewbeam.components.validation.places import FindPlaces
 from reviewbeam.components.validation.rules import ReviewRules
 from reviewbeam.components.validation.statistics import GenerateStatistics
 from reviewbeam.components.validation.validate import ValidateReviews, WriteRejects
+from reviewbeam.pipelines.watching import Show, watching
 
 STATISTICS = "statistics.tfrecord"
 REJECTS = "rejects"
@@ -68,10 +70,19 @@ class PrepareGraph:
     work: Place
     with_shards: bool
 
-    def run(self, options: PipelineOptions) -> dict[str, Any]:
-        """Runs the pipeline; returns what its workers told."""
+    def run(self, options: PipelineOptions, show: Show = None) -> dict[str, Any]:
+        """Runs the pipeline; returns what its workers told.
+
+        Args:
+          options: Beam's.
+          show: is told how far the workers are, from a thread.
+        """
         register_record_batch_coder()
-        with beam.Pipeline(options=options) as pipeline:
+        self._progress.mkdir(exist_ok=True)
+        with (
+            watching(self._state, show),
+            beam.Pipeline(options=options) as pipeline,
+        ):
             self._build(pipeline)
         return {
             what: artifacts.read_json(self.work / f"{what}.json")
@@ -79,11 +90,21 @@ class PrepareGraph:
             if what != "shards" or self.with_shards
         }
 
+    @property
+    def _progress(self) -> Place:
+        return self.work / "progress"
+
+    def _state(self) -> str:
+        rows = rows_in_progress(self._progress)
+        shards = len(names_in(self.staging, "*.tfrecord.gz"))
+        return f"{rows:,} rows read" + (f", {shards} shards written" if shards else "")
+
     def _build(self, pipeline: beam.Pipeline) -> None:
         read = (
             pipeline
             | "ListSlices" >> beam.Create(self.slices)
-            | "ReadReviews" >> ReadReviews(self.config, _BATCH_ROWS)
+            | "ReadReviews"
+            >> ReadReviews(self.config, _BATCH_ROWS, str(self._progress))
         )
         checked = read.reviews | "ValidateReviews" >> ValidateReviews(self.rules)
         made = checked.reviews | "MakeExamples" >> MakeExamples(

@@ -8,6 +8,7 @@ from reviewbeam.components.common.errors import UserError
 from reviewbeam.pipelines import console
 from reviewbeam.pipelines.job_inputs import (
     artifact,
+    beam_options,
     folder,
     lines_of_standard_input,
     model,
@@ -19,6 +20,7 @@ def write_configs(arguments: argparse.Namespace) -> tuple[Any, int]:
     """Looks at a corpus, and writes the configs that fit it."""
     output = folder(arguments.output)
     given = {r: c for r in ROLES if (c := getattr(arguments, r)) is not None}
+    beam_options(arguments)  # of its file systems
     from reviewbeam.pipelines import init, init_summary
 
     report = init.init(
@@ -70,7 +72,7 @@ def examine(arguments: argparse.Namespace) -> tuple[Any, int]:
 
     styles = {GOOD: None, WARNING: "yellow", BAD: "bold red"}
     findings = []
-    for finding in diagnose(beam_file=arguments.beam, outputs=arguments.output):
+    for finding in diagnose(beam_file=arguments.beam, outputs=arguments.outputs):
         findings.append(finding)
         if arguments.json:
             continue

@@ -50,11 +50,13 @@ def run(
     output = Path(config.output)
     dataset, model = output / DATASET, output / MODEL
     models = None if config.models is None else Path(config.models)
-    with step("prepare"):
-        manifest, _ = prepare(config.prepare, dataset, options, overwrite=overwrite)
+    with step("prepare") as shown:
+        manifest, _ = prepare(
+            config.prepare, dataset, options, overwrite=overwrite, show=shown.update
+        )
     with step("train", live=False):
         trained = train_and_report(config.train, dataset, model, overwrite=overwrite)
-    with step("evaluate"):
+    with step("evaluate") as shown:
         metrics = evaluate_and_bless(
             config.evaluate,
             model,
@@ -63,6 +65,7 @@ def run(
             options,
             baseline=models and serving.rival(model, models, output / EVALUATION),
             overwrite=overwrite,
+            show=shown.update,
         )
     if models is not None:
         with step("promote"):

@@ -27,9 +27,9 @@ from reviewbeam.components.inference.safe_saved_model import check_saved_model
 from reviewbeam.components.ingestion.files import CorpusFile, changed_files
 from reviewbeam.components.ingestion.units import Unit, waves
 from reviewbeam.components.validation.rules import ReviewRules
-from reviewbeam.pipelines.console import quiet_workers
 from reviewbeam.pipelines.launching import launching
 from reviewbeam.pipelines.options import processes, with_processes
+from reviewbeam.pipelines.quiet import quiet_workers
 from reviewbeam.pipelines.score_engine import resolve_for_output
 from reviewbeam.pipelines.score_files import (
     ScoreFiles,

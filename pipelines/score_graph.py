@@ -13,12 +13,12 @@ from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, RunIn
 from reviewbeam.components.common.artifacts import write_bytes
 from reviewbeam.components.common.calibration import decide
 from reviewbeam.components.common.columns import (
-    ORIGIN,
     REJECTS,
     concat_batches,
     from_bytes,
     parquet_bytes,
     raw_of_values,
+    reject_batch,
     to_bytes,
     with_columns,
 )
@@ -287,11 +287,5 @@ def _statistics(scored: pa.RecordBatch, model: ModelMetadata) -> Statistics:
 
 def _fault_rejects(failed: pa.RecordBatch, work: ChunkWork) -> pa.RecordBatch:
     """Makes rejects of reviews that the model could not score."""
-    raw = [None] * failed.num_rows
-    if work.rules.keep_raw:
-        raw = raw_of_values(failed)
-    columns = {field.name: failed.column(field.name) for field in ORIGIN}
-    columns["rule"] = failed.column("fault")
-    columns["value"] = pa.nulls(failed.num_rows, pa.string())
-    columns["raw"] = pa.array(raw, pa.binary())
-    return pa.RecordBatch.from_arrays(list(columns.values()), schema=REJECTS)
+    raw = pa.array(raw_of_values(failed)) if work.rules.keep_raw else None
+    return reject_batch(failed, failed.column("fault"), raw=raw)

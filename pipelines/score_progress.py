@@ -4,27 +4,24 @@ import contextlib
 import dataclasses
 import fnmatch
 import hashlib
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from reviewbeam.components.common.errors import ReviewbeamError
 from reviewbeam.components.common.host_copies import cache_root
 from reviewbeam.components.common.places import Place, for_each, names_in, remove_tree
+from reviewbeam.components.common.progress import rows_in_progress
 from reviewbeam.components.inference.parts import (
     CHUNKS,
     UNITS,
     chunk_of_bytes,
     unit_of_bytes,
 )
-from reviewbeam.components.inference.progress import rows_in_progress
 from reviewbeam.components.ingestion.units import Unit
 from reviewbeam.pipelines.score_summary import duration
+from reviewbeam.pipelines.watching import watching
 
 PROGRESS = "progress"  # folder below the staging folder: rows inferred, by process
-_LOOK_EVERY = 2.0  # seconds
-_SHARE = 10  # of the time may go by between two looks for what one of them takes
 
 
 def worker_folders(staging: Place, workers: int) -> dict[str, str | None]:
@@ -161,21 +158,5 @@ def following(
     if show is None:
         yield
         return
-    follower, ended = Follower(staging, units), threading.Event()
-
-    def follow() -> None:
-        pause = _LOOK_EVERY
-        while not ended.wait(pause):
-            started = time.monotonic()
-            with contextlib.suppress(ReviewbeamError):  # a store that is out of reach
-                show(follower.progress())
-            # A store with many records takes its time to list them.
-            pause = max(_LOOK_EVERY, _SHARE * (time.monotonic() - started))
-
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
-    try:
+    with watching(Follower(staging, units).progress, show):
         yield
-    finally:
-        ended.set()
-        thread.join()

@@ -114,6 +114,33 @@ def raw_records(batch: pa.RecordBatch) -> pa.Array:
     return pc.replace_with_mask(pa.array(known, pa.binary()), missing, told)
 
 
+def reject_batch(
+    rows: pa.RecordBatch,
+    rule: pa.Array,
+    *,
+    value: pa.Array | None = None,
+    raw: pa.Array | None = None,
+) -> pa.RecordBatch:
+    """Makes rejects, of the schema REJECTS, of rows.
+
+    Args:
+      rows: with the columns of ORIGIN.
+      rule: string [rows], the one that each broke.
+      value: string [rows], of the label or language that broke it; None: not told.
+      raw: binary [rows], the records; None: not told.
+    """
+    nothing = pa.nulls(rows.num_rows)
+    told = (nothing if column is None else column for column in (value, raw))
+    columns = [*(rows.column(field.name) for field in ORIGIN), rule, *told]
+    return pa.RecordBatch.from_arrays(
+        [
+            column.cast(field.type)
+            for column, field in zip(columns, REJECTS, strict=True)
+        ],
+        schema=REJECTS,
+    )
+
+
 def parquet_bytes(table: pa.Table) -> bytes:
     """Returns a table as one Parquet file; equal tables give equal bytes."""
     sink = io.BytesIO()

@@ -22,14 +22,14 @@ _NOT_WRITABLE = (
 )
 
 
-def make_folder(path: Path, mode: int = 0o777) -> None:
+def make_folder(path: Path) -> None:
     """Creates a folder and its parents, or takes the one that is there.
 
     Raises:
       UserError: it can't be written.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True, mode=mode)
+        path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
     except OSError as error:

@@ -25,11 +25,12 @@ from reviewbeam.components.common.artifacts import (
     write_json,
 )
 from reviewbeam.components.common.errors import BusyError, DataGateError, UserError
+from reviewbeam.components.common.evidence import evidence_place, remove_evidence
+from reviewbeam.components.common.evidence import is_free as evidence_is_free
 from reviewbeam.components.common.folder_locks import folder_lock, make_folder
 from reviewbeam.components.common.places import Place
 from reviewbeam.components.common.run_record import RunRecord
 from reviewbeam.components.common.store_publishing import (
-    FAILED,
     SUCCESS,
     is_free,
     store_output,
@@ -127,12 +128,7 @@ def _staged_folder(
     """Does what `staged_output` says, on a file system."""
     staging = output.with_name(output.name + ".staged")
     replaced = _replaced(output)
-    failed = output.with_name(output.name + FAILED)
-    if evidence and not _is_free(failed, evidence):
-        raise UserError(
-            f"{str(failed)!r} is needed for what a data gate stops, and holds files "
-            "that reviewbeam did not leave there. Move it, or choose another --output."
-        )
+    failed = evidence_place(output, evidence)
     with _own_folder(staging):
         leftovers = {name for name in os.listdir(staging) if name[0] != "."}
         if leftovers and RUN_FILE not in leftovers:
@@ -159,15 +155,15 @@ def _staged_folder(
         except BaseException as error:
             _recover(output, replaced)
             stopped = evidence and isinstance(error, DataGateError)
-            if stopped and _is_free(failed, evidence):
+            if stopped and evidence_is_free(failed, evidence):
                 _clear(staging, keep={*evidence, RUN_FILE})
-                _remove_evidence(failed, evidence)
+                remove_evidence(failed, evidence)
                 os.rename(staging, failed)
             elif not run.leaves_job:
                 _remove(staging)
             raise
         shutil.rmtree(replaced, ignore_errors=True)
-        _remove_evidence(failed, evidence)
+        remove_evidence(failed, evidence)
 
 
 @contextlib.contextmanager
@@ -204,26 +200,6 @@ def _clear(folder: Path, keep: Collection[str] = ()) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
-
-
-def _remove_evidence(folder: Path, evidence: Collection[str]) -> None:
-    if _is_evidence(folder, evidence):
-        shutil.rmtree(folder)
-
-
-def _is_evidence(folder: Path, evidence: Collection[str]) -> bool:
-    """Tells whether a folder holds what a stopped run left, and nothing else."""
-    if folder.is_symlink() or not folder.is_dir():
-        return False
-    names = set(os.listdir(folder))
-    return RUN_FILE in names and names <= {*evidence, RUN_FILE}
-
-
-def _is_free(folder: Path, evidence: Collection[str]) -> bool:
-    """Tells whether evidence may be put into a place."""
-    if not os.path.lexists(folder) or _is_evidence(folder, evidence):
-        return True
-    return folder.is_dir() and not folder.is_symlink() and not os.listdir(folder)
 
 
 def _replaced(output: Path) -> Path:

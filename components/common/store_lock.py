@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from reviewbeam.components.common.background import in_background
 from reviewbeam.components.common.errors import BusyError, ReviewbeamError, UserError
 from reviewbeam.components.common.run_record import RunRecord
 from reviewbeam.components.common.stores import ChangedError, StorePath
@@ -51,14 +52,10 @@ def held(folder: StorePath, run: RunRecord, *, lock: bool = True) -> Iterator[No
     held = Lock(folder)
     held.take(now)
     run.check = held.check
-    ended = threading.Event()
-    thread = threading.Thread(target=held.keep, args=(ended,), daemon=True)
-    thread.start()
     try:
-        yield
+        with in_background(held.keep):
+            yield
     finally:
-        ended.set()
-        thread.join()
         held.release()
 
 

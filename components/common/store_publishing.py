@@ -12,13 +12,13 @@ from collections.abc import Collection, Iterator
 from reviewbeam.components.common import stores
 from reviewbeam.components.common.artifacts import MANIFEST, RUN_FILE
 from reviewbeam.components.common.errors import BusyError, DataGateError, UserError
+from reviewbeam.components.common.evidence import evidence_place, remove_evidence
 from reviewbeam.components.common.places import names_in
 from reviewbeam.components.common.run_record import RunRecord
 from reviewbeam.components.common.store_lock import LOCK, held
 from reviewbeam.components.common.stores import StorePath
 
 SUCCESS = "_SUCCESS"
-FAILED = ".failed"  # behind an output's name
 
 
 def is_free(output: StorePath) -> bool:
@@ -60,12 +60,7 @@ def store_output(
       BusyError: another run builds the same output, or just has.
       UserError: the output or `OUTPUT.failed` is someone else's, or can't be written.
     """
-    failed = output.with_name(output.name + FAILED)
-    if evidence and not set(names_in(failed)) <= {*evidence, RUN_FILE}:
-        raise UserError(
-            f"{str(failed)!r} is needed for what a data gate stops, and holds objects "
-            "that reviewbeam did not leave there. Move it, or choose another --output."
-        )
+    failed = evidence_place(output, evidence)
     with held(output, run, lock=lock):
         if not is_free(output) and not overwrite:
             raise BusyError(
@@ -80,13 +75,12 @@ def store_output(
         except BaseException as error:
             run.check()  # else it is no longer this run's to clear
             if evidence and isinstance(error, DataGateError):
-                _clear(failed)
+                remove_evidence(failed, evidence)
                 _copy(output, failed, {*evidence, RUN_FILE})
             if not run.leaves_job:
                 _clear(output)
             raise
-        if evidence:
-            _clear(failed)
+        remove_evidence(failed, evidence)
 
 
 def _clear(folder: StorePath, keep: Collection[str] = ()) -> None:

@@ -21,34 +21,6 @@ from reviewbeam.components.evaluation.ranking import Ranking
 _LEAST = np.finfo(np.float64).eps  # of a probability in a logarithm, as scikit-learn's
 
 
-def figures(
-    true: np.ndarray,
-    predicted: np.ndarray,
-    probabilities: np.ndarray | None,
-    kind: str,
-    names: tuple[str, ...],
-    weights: np.ndarray | None = None,
-) -> dict[str, float]:
-    """Computes the figures of some rows.
-
-    Args:
-      true: class of each row, or its labels.
-      predicted: likewise.
-      probabilities: the calibrated ones, float [rows, classes]; None: the figures that
-        need them are left out.
-      kind: the type of the labels.
-      names: the classes.
-      weights: of the rows, from 0 on; None: all count the same.
-
-    Returns:
-      Name -> value, in a fixed order; see `FigureSet` for the names. A figure without a
-      denominator is left out, but for precision, recall and F1, which are 0 then.
-    """
-    weights = np.ones(len(true)) if weights is None else np.asarray(weights, np.float64)
-    values = FigureSet(true, predicted, probabilities, kind, names)(weights[:, None])
-    return {n: float(v[0]) for n, v in values.items() if not np.isnan(v[0])}
-
-
 class FigureSet:
     """The figures of given predictions as a function of the rows' weights.
 

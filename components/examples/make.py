@@ -11,11 +11,10 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from reviewbeam.components.common.columns import (
-    ORIGIN,
-    REJECTS,
     concat_batches,
     from_bytes,
     raw_records,
+    reject_batch,
     with_columns,
     without_columns,
 )
@@ -215,14 +214,7 @@ class _Settle(beam.DoFn):
         rows = with_columns(rows, raw=unknown)
         for file in rows.column("file").unique().to_pylist():
             mine = rows.filter(pc.equal(rows.column("file"), file))
-            nothing = [None] * mine.num_rows
-            rejects = pa.RecordBatch.from_arrays(
-                [
-                    *(mine.column(field.name) for field in ORIGIN),
-                    pa.array([conflicts.ID_REPEATED] * mine.num_rows),
-                    pa.array(nothing, pa.string()),
-                    raw_records(mine) if keep_raw else mine.column("raw"),
-                ],
-                schema=REJECTS,
-            )
+            rule = pa.array([conflicts.ID_REPEATED] * mine.num_rows)
+            raw = raw_records(mine) if keep_raw else None
+            rejects = reject_batch(mine, rule, raw=raw)
             yield beam.pvalue.TaggedOutput("rejects", rejects)

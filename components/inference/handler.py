@@ -13,10 +13,10 @@ from reviewbeam.components.common.columns import with_columns
 from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.common.host_copies import on_every_host
 from reviewbeam.components.common.model_directory import ModelDirectory
+from reviewbeam.components.common.progress import ProgressFile
 from reviewbeam.components.inference.devices import claim_gpu, visible_gpus
 from reviewbeam.components.inference.engines import TENSORFLOW, Engine, load_engine
 from reviewbeam.components.inference.faults import Outcome, infer_rows
-from reviewbeam.components.inference.progress import ProgressFile
 from reviewbeam.components.inference.resolve import ResolvedInference
 
 

@@ -218,7 +218,7 @@ def _of_words(
     column: str, counts: Counter, used: Mapping[str, int]
 ) -> LabelGuess | None:
     variants: dict[str, list[str]] = {}  # folded -> as they stand, the commonest first
-    for value in sorted(used, key=lambda v: (-used[v], v)):
+    for value in sorted(used, key=lambda v: (-used[v], v.swapcase())):
         variants.setdefault(value.casefold(), []).append(value)
     if len(variants) < 2:
         return None

@@ -32,6 +32,7 @@ SCALE = frozenset(
 )
 LABEL = SCALE | frozenset(
     "label labels class classes category categories target emotion emotions topic "
+    "recommended recommend recommendation spam toxic toxicity hate offensive irony "
     "topics tag tags intent aspect aspects gold y etiqueta etiquetas etichetta "
     "classe categoría kategorie klasse étiquette метка класс 标签 類別 类别 ラベル "
     "라벨 감성 감정 etiket".split()

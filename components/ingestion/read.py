@@ -15,6 +15,7 @@ from reviewbeam.components.common.columns import concat_batches
 from reviewbeam.components.common.corpus_config import CorpusConfig
 from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.common.filesystems import open_binary
+from reviewbeam.components.common.progress import ProgressFile
 from reviewbeam.components.ingestion.checks import check_columns, mapped_columns
 from reviewbeam.components.ingestion.csv_records import csv_records
 from reviewbeam.components.ingestion.files import CorpusFile, FileSlice
@@ -192,10 +193,16 @@ class ReadReviews(beam.PTransform):
     """File slices -> (RecordBatches under `review_schema`, SliceSummaries).
 
     The slices are reshuffled, so that they spread over the workers.
+
+    Attributes:
+      config: which columns hold what.
+      batch_rows: of a batch, at most.
+      progress_folder: where each worker tells how many rows it has read.
     """
 
     config: CorpusConfig
     batch_rows: int = 4096
+    progress_folder: str | None = None
 
     def expand(self, slices: beam.PCollection[FileSlice]):
         """Returns the two collections under the names `reviews` and `summaries`."""
@@ -203,20 +210,32 @@ class ReadReviews(beam.PTransform):
             slices
             | "SpreadSlices" >> beam.Reshuffle()
             | "ReadSlice"
-            >> beam.ParDo(_ReadSlice(self.config, self.batch_rows))
+            >> beam.ParDo(
+                _ReadSlice(self.config, self.batch_rows, self.progress_folder)
+            )
             .with_output_types(pa.RecordBatch)
             .with_outputs("summaries", main="reviews")
         )
 
 
 class _ReadSlice(beam.DoFn):
-    def __init__(self, config: CorpusConfig, batch_rows: int):
+    def __init__(
+        self, config: CorpusConfig, batch_rows: int, progress_folder: str | None
+    ):
         self._config = config
         self._batch_rows = batch_rows
+        self._progress_folder = progress_folder
+
+    def setup(self):
+        folder = self._progress_folder
+        self._progress = ProgressFile(folder) if folder else None
 
     def process(self, piece: FileSlice) -> Iterator[Any]:
         reader = SliceReader(piece, self._config, self._batch_rows)
-        yield from reader.batches()
+        for batch in reader.batches():
+            if self._progress:
+                self._progress.add(batch.num_rows)
+            yield batch
         yield beam.pvalue.TaggedOutput("summaries", reader.summary)
 
 

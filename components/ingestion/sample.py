@@ -41,7 +41,7 @@ from reviewbeam.components.ingestion.values import MISSING
 
 _FILES = 40  # looked into, evenly spaced
 _ROWS = 20_000  # kept of all of them
-_BYTES = 64 * 2**20  # read of all of them, decompressed
+_BYTES = 32 * 2**20  # read of all of them, decompressed
 _LEAST_BYTES = 2 * 2**20  # of a file
 _RANGES = 8  # of plain JSON Lines that are too long to be read as a whole
 _ROW_GROUPS = 3  # of a Parquet file

@@ -7,7 +7,7 @@ import orjson
 import pyarrow as pa
 
 from reviewbeam.components.ingestion.records import Records
-from reviewbeam.components.ingestion.values import MISSING, UNREADABLE
+from reviewbeam.components.ingestion.values import MISSING, UNREADABLE, is_utf8
 
 _DEPTH = 4  # of nested objects
 _COLUMNS = 300  # of a file; more are values that stand where names should
@@ -51,7 +51,7 @@ def named_rows(records: Records, names: list[str]) -> Iterator[Callable[[], Row]
     for values, problem in zip(rows, records.problems, strict=True):
         if problem is None:
             pairs = zip(names, values, strict=True)
-            yield lambda pairs=pairs: {n: v for n, v in pairs if _is_there(v)}
+            yield lambda pairs=pairs: {n: _plain(v) for n, v in pairs if _is_there(v)}
 
 
 def column_names(names: Iterable[str]) -> list[str]:
@@ -78,6 +78,11 @@ def leaves(schema: pa.Schema) -> list[str]:
 
 def _listed(values: Iterable) -> list:
     return values.to_pylist() if isinstance(values, pa.Array) else list(values)
+
+
+def _plain(value: Any) -> Any:
+    """A value, or its text where it is bytes in UTF-8, as some Parquet has strings."""
+    return value.decode() if isinstance(value, bytes) and is_utf8(value) else value
 
 
 def _is_there(value: Any) -> bool:

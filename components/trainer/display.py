@@ -5,6 +5,7 @@ import time
 import rich.console
 import rich.progress
 
+from reviewbeam.components.common import journal
 from reviewbeam.components.trainer.metrics import ValidationMetrics
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -69,6 +70,7 @@ class TrainingDisplay:
     def note(self, text: str) -> None:
         """Prints one line."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        journal.keep(text)
 
     def begin(self, total_steps: int) -> None:
         """Starts to count towards the planned steps."""

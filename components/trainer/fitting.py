@@ -42,6 +42,8 @@ from reviewbeam.components.trainer.progress import Progress
 from reviewbeam.components.trainer.sampling import described_mix
 from reviewbeam.components.trainer.step import make_predict_step
 
+_SHOWN_LANGUAGES = 8  # of the mix
+
 
 @dataclasses.dataclass(frozen=True)
 class Fitted:
@@ -262,15 +264,16 @@ def _class_weights(config, data: Dataset, display: TrainingDisplay) -> np.ndarra
 
 
 def _told_mix(
-    train: Split, config: TrainConfig, display: TrainingDisplay, most: int = 8
+    train: Split, config: TrainConfig, display: TrainingDisplay
 ) -> list[dict[str, Any]]:
     """Returns what an epoch sees of each language, and tells it where it is chosen."""
     mix = described_mix(train, config.sampling)
     if config.sampling:
         shown = [
             f"{entry['language'] or 'unknown'} {entry['seen']} of {entry['rows']} rows"
-            for entry in mix[:most]
+            for entry in mix[:_SHOWN_LANGUAGES]
         ]
-        rest = [f"… ({len(mix) - most} more)"] if len(mix) > most else []
+        more = len(mix) - _SHOWN_LANGUAGES
+        rest = [f"… ({more} more)"] if more > 0 else []
         display.note("seen an epoch: " + ", ".join(shown + rest))
     return mix

@@ -46,10 +46,8 @@ def load_backbone(encoder: str, config: ModelConfig, dtype: str = "float32"):
     )
 
 
-def empty_backbone(
-    architecture: Architecture, config: ModelConfig, dtype: str = "float32"
-):
-    """Builds an encoder of the same sizes, whose weights are to be filled in."""
+def empty_backbone(architecture: Architecture, config: ModelConfig):
+    """Builds a float32 encoder of the same sizes, whose weights are to be filled in."""
     return keras_hub.models.XLMRobertaBackbone(
         vocabulary_size=architecture.vocabulary,
         num_layers=architecture.layers,
@@ -58,7 +56,7 @@ def empty_backbone(
         intermediate_dim=architecture.ffn,
         max_sequence_length=architecture.positions,
         dropout=config.encoder_dropout,
-        dtype=dtype,
+        dtype="float32",
     )
 
 

@@ -11,11 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reviewbeam.components.common.columns import (
-    ORIGIN,
-    REJECTS,
     REPAIR_SEPARATOR,
     is_value,
     raw_records,
+    reject_batch,
 )
 from reviewbeam.components.common.corpus_config import RecordRules
 from reviewbeam.components.common.language_detector import LanguageDetector
@@ -205,16 +204,13 @@ class ReviewRules:
     def _rejects(
         self, rows: pa.RecordBatch, rule: pa.Array, language: pa.Array
     ) -> pa.RecordBatch:
-        if self.keep_raw:
-            value, raw = self._wrong_value(rows, rule, language), raw_records(rows)
-            if self.excluded_ids:  # one may stand in a record that can't be read
-                unread = pc.is_null(rows.column("id"))
-                raw = pc.if_else(unread, pa.scalar(None, raw.type), raw)
-        else:
-            value, raw = pa.nulls(len(rule), pa.string()), pa.nulls(len(rule))
-        origin = (rows.column(field.name) for field in ORIGIN)
-        columns = [*origin, rule, value, raw.cast(pa.binary())]
-        return pa.RecordBatch.from_arrays(columns, schema=REJECTS)
+        if not self.keep_raw:
+            return reject_batch(rows, rule)
+        value, raw = self._wrong_value(rows, rule, language), raw_records(rows)
+        if self.excluded_ids:  # one may stand in a record that can't be read
+            unread = pc.is_null(rows.column("id"))
+            raw = pc.if_else(unread, pa.scalar(None, raw.type), raw)
+        return reject_batch(rows, rule, value=value, raw=raw)
 
     def _wrong_value(
         self, rows: pa.RecordBatch, rule: pa.Array, language: pa.Array

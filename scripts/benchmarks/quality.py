@@ -26,26 +26,22 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
+from frozen_embeddings import (
+    frozen_embeddings_baseline,
+    read_dataset,
+    read_languages,
+)
 from peers.environment import variables
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from reviewbeam.components.common.config import load_config
 from reviewbeam.components.common.encoder_directory import open_encoder
 from reviewbeam.components.common.evaluate_config import EvaluateConfig
 from reviewbeam.components.common.prepare_config import PrepareConfig
 from reviewbeam.components.common.text_hashes import normalized_text
-from reviewbeam.components.common.train_config import ModelConfig, TrainConfig
+from reviewbeam.components.common.train_config import TrainConfig
 from reviewbeam.components.ingestion.files import find_files, slice_file
 from reviewbeam.components.ingestion.read import SliceReader
-from reviewbeam.components.trainer.dataset import open_dataset
-from reviewbeam.components.trainer.input import Split, read_split
-from reviewbeam.components.trainer.loop import predict_split
-from reviewbeam.components.trainer.model import load_backbone, masked_mean
-from reviewbeam.components.trainer.step import make_predict_step
 from reviewbeam.components.trainer.train import train
 from reviewbeam.components.validation.rules import ReviewRules
 from reviewbeam.pipelines.evaluate import evaluate
@@ -53,7 +49,6 @@ from reviewbeam.pipelines.options import beam_options
 from reviewbeam.pipelines.prepare import prepare
 
 _COLUMNS = {"text": "text", "id": "id", "label": "label", "language": "language"}
-_BATCH_TOKENS = 4096
 PEERS = Path(__file__).parent / "peers"
 
 
@@ -116,7 +111,7 @@ def write_dataset(
     }
     dataset = work / f"{name}-dataset"
     prepare(PrepareConfig(**data), dataset, beam_options([], None))
-    split = _read(dataset, "train")
+    split = read_dataset(dataset, "train")
     np.savez(
         work / f"{name}.npz",
         token_ids=split.token_ids,
@@ -207,81 +202,6 @@ def divide(
     chosen = set(random.Random(7).sample(mine, rows))
     learned = [row for i, row in enumerate(reviews) if i in chosen]
     return learned, [row for i, row in enumerate(reviews) if i not in chosen]
-
-
-def frozen_embeddings_baseline(
-    encoder: str, datasets: dict[str, Path]
-) -> dict[str, dict[str, Any]]:
-    """Returns figures by language of a logistic regression on frozen embeddings.
-
-    Args:
-      encoder: directory of the encoder.
-      datasets: `train`, whose train and validation splits are fitted on, and `test`,
-        whose train split is tested on.
-    """
-    model = mean_embeddings_model(encoder)
-    parts = [_read(datasets["train"], name) for name in ("train", "validation")]
-    learned = [split for split in parts if len(split)]
-    tested = _read(datasets["test"], "train")
-    classifier = LogisticRegression(C=1.0, class_weight="balanced", max_iter=5000)
-    classifier.fit(
-        np.concatenate([embed(model, split) for split in learned]),
-        np.concatenate([split.labels for split in learned]),
-    )
-    predicted = classifier.predict(embed(model, tested))
-    languages = read_languages(datasets["test"], "train")
-    return scores_by_language(tested.labels, predicted, languages)
-
-
-def mean_embeddings_model(encoder: str) -> keras.Model:
-    """Returns a model from tokens to the masked mean of the last hidden states.
-
-    The mean has length 1, as sentence embeddings have it: without that, the same
-    regression is 2 to 3 points of macro F1 worse.
-    """
-    backbone = load_backbone(str(open_encoder(encoder).path), ModelConfig())
-    mean = masked_mean(backbone.output, backbone.input["padding_mask"])
-    return keras.Model(backbone.input, keras.ops.normalize(mean, axis=-1))
-
-
-def embed(model: keras.Model, split: Split) -> np.ndarray:
-    """Returns float32 [rows, width]."""
-    predict = make_predict_step(tf.distribute.get_strategy(), model)
-    return predict_split(predict, split, _BATCH_TOKENS)
-
-
-def scores_by_language(
-    labels: np.ndarray, predicted: np.ndarray, languages: np.ndarray
-) -> dict[str, dict[str, Any]]:
-    """Returns rows, accuracy, macro F1 and recalls of each language."""
-    scores = {}
-    for language in sorted(set(languages)):
-        chosen = languages == language
-        true, guessed = labels[chosen], predicted[chosen]
-        scores[language] = {
-            "rows": len(true),
-            "accuracy": accuracy_score(true, guessed),
-            "macro_f1": f1_score(true, guessed, average="macro", zero_division=0),
-            "recalls": recall_score(
-                true, guessed, average=None, zero_division=0
-            ).tolist(),
-        }
-    return scores
-
-
-def read_languages(dataset: Path, name: str) -> np.ndarray:
-    """Returns the language of each row of a split, in the order of `read_split`."""
-    feature = {"language": tf.io.FixedLenFeature([], tf.string, default_value=b"")}
-    shards = open_dataset(dataset).splits[name]["shards"]
-    paths = [str(dataset / shard["name"]) for shard in shards]
-    records = tf.data.TFRecordDataset(paths, compression_type="GZIP").batch(1024)
-    parsed = records.map(lambda batch: tf.io.parse_example(batch, feature))
-    return np.concatenate([b["language"].numpy() for b in parsed]).astype(str)
-
-
-def _read(dataset: Path, name: str) -> Split:
-    data = open_dataset(dataset)
-    return read_split(dataset, name, data.splits[name], data.labels)
 
 
 def report(figures: dict[str, list[dict[str, dict[str, Any]]]]) -> None:

@@ -123,6 +123,35 @@ def fake_model(tmp_path_factory, dataset, tiny_encoder):
 
 
 @pytest.fixture
+def store_launch(tmp_path, bucket):
+    """Returns a function that begins a run which finds the bucket's server.
+
+    Each has a folder of its own; all are killed at the end of the test.
+    """
+    from tests.object_store import With
+    from tests.pipelines.launches import Launch, write_yaml
+
+    runs = []
+
+    def launch(job, config, *arguments, cache="cache", before=None):
+        folder = tmp_path / f"run{len(runs)}"
+        folder.mkdir()
+        caches = {"REVIEWBEAM_CACHE": str(tmp_path / cache)}
+        run = Launch(
+            folder,
+            *(job, "--config", write_yaml(folder / "c.yaml", config), *arguments),
+            before=With(bucket.server.environment | caches, before),
+        )
+        runs.append(run)
+        return run
+
+    yield launch
+    for run in runs:
+        run.kill_when(lambda: True)
+        run.end()
+
+
+@pytest.fixture
 def night(command, write_config, fake_model, tmp_path):
     """Returns a function that scores `in/`: code, stdout, stderr."""
     config = {

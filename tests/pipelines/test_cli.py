@@ -226,7 +226,7 @@ def test_the_same_again_does_nothing_and_another_config_is_refused(prepare, tmp_
     assert prepare("--overwrite", change=change)[0] == 0
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["split"]["salt"] == "pepper"
-    assert {p.name for p in tmp_path.iterdir()} == {"config.yaml", "out"}
+    assert {p.name for p in tmp_path.iterdir()} == {"config.yaml", "out", "out.log"}
 
 
 def test_a_folder_in_use(prepare, tmp_path):

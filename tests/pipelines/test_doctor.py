@@ -477,5 +477,5 @@ def test_encoders_are_looked_at(here, tiny_encoder):
     shutil.copytree(tiny_encoder, here / "runs" / "encoder-tiny")
     assert doctor_tools.encoder().state == GOOD
     assert doctor_tools.encoder().found.startswith("runs/encoder-tiny (")
-    (here / "runs" / "encoder-tiny" / "sentencepiece.bpe.model").write_bytes(b"cut")
+    (here / "runs" / "encoder-tiny" / "config.json").write_text("{}")
     assert doctor_tools.encoder().state == BAD

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 
 import apache_beam as beam
 import pydantic
@@ -9,7 +10,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from reviewbeam.components.common.errors import ReviewbeamError, UserError
-from reviewbeam.pipelines.failures import explain
+from reviewbeam.pipelines.failures import explain, traceback_without_values
 
 REVIEW = "my secret review"
 MODES = ["in_memory", "multi_threading"]
@@ -119,3 +120,56 @@ def test_a_job_that_a_cluster_gave_up_is_told_in_its_words():
         "failed: RuntimeError: the cluster's job: NoResourceAvailableException: Could "
         "not acquire the minimum required resources..\nRun it again"
     )
+
+
+def test_a_traceback_has_places_and_types_and_no_values():
+    def inner():
+        int("Anna's number")
+
+    try:
+        try:
+            inner()
+        except ValueError as error:
+            raise OSError(28, "No space left on device") from error
+    except OSError as error:
+        told = traceback_without_values(error).splitlines()
+    file = re.escape(__file__)
+    wanted = [
+        rf'  File "{file}", line \d+, in test_a_traceback_has_places',
+        rf'  File "{file}", line \d+, in inner',
+        "ValueError$",
+        rf'  File "{file}", line \d+, in test_a_traceback_has_places',
+        r"OSError: \[Errno 28\] No space left on device$",
+    ]
+    assert len(told) == len(wanted)
+    for line, pattern in zip(told, wanted, strict=True):
+        assert re.match(pattern, line), line
+
+
+def test_of_a_workers_traceback_no_words_are_taken_but_places():
+    text = (
+        "Traceback (most recent call last):\n"
+        '  File "/x/components/tokenization/tokenize.py", line 9, in <lambda>\n'
+        "    raise ValueError(text)\n"
+        "ValueError: Call me:\n"
+        '  File "+49 170 5550123", line 3, in bed\n'
+        "KeyError: Anna\n"
+    )
+    told = traceback_without_values(RuntimeError(text))
+    assert told.splitlines() == [
+        "of a worker:",
+        '  File "/x/components/tokenization/tokenize.py", line 9, in <lambda>',
+        "RuntimeError",
+    ]
+
+
+def test_what_beam_makes_of_an_exception_is_not_quoted():
+    try:
+        try:
+            raise ValueError(REVIEW)
+        except ValueError:
+            raise RuntimeError(f"ValueError: {REVIEW} [while running 'X']")  # noqa: B904
+    except RuntimeError as error:
+        told = traceback_without_values(error)
+    assert REVIEW not in told
+    assert told.endswith("RuntimeError") and "ValueError\n" in told

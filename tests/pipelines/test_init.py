@@ -272,6 +272,12 @@ def test_hostile_names_and_labels_stay_data(prepare_config, name):
     assert "\x1b" not in out and "\u202e" not in out and "49" not in out
 
 
+def test_results_of_another_corpus_are_told(init, here):
+    (here / "runs/my/dataset").mkdir(parents=True)
+    _, out, _ = init(glob=str(SAMPLE / "reviews.jsonl"))
+    assert "Note: runs/my holds something already" in out
+
+
 def test_json_for_programs(init, here):
     code, out, _ = init("--json", glob=str(SAMPLE / "reviews.jsonl"))
     assert code == 0
@@ -345,3 +351,11 @@ def test_a_folder_that_holds_something(init, here):
     found = sorted(path.name for path in (here / "my").iterdir())
     assert found == ["notes.txt", "score.yaml"]
     assert not list(here.glob(".my-*"))
+
+
+def test_files_in_an_object_store(init, bucket):
+    bucket.put("in/a.jsonl", (SAMPLE / "reviews.jsonl").read_bytes())
+    code, _, err = init(glob=f"{bucket.url}/in/*.jsonl")
+    assert code == 0, err
+    config = load_config(PrepareConfig, "my/prepare.yaml")
+    assert config.input == (f"{bucket.url}/in/*.jsonl",)

@@ -235,6 +235,17 @@ def test_no_message_holds_personal_data_even_when_verbose(verbose):
             assert text not in stream
 
 
+def test_no_log_holds_personal_data(verbose, folder):
+    logs = {path.name: path.read_text() for path in folder.glob("*.log")}
+    # A mistake leaves none.
+    assert {"good.log", "gate.log", "good-fault.log"} <= set(logs)
+    assert not {"label.log", "name.log"} & set(logs)
+    assert "Z AttributeError\n" in logs["good-fault.log"]
+    for name, text in logs.items():
+        for secret in (*_SECRETS, _EXCLUDED, _ERASED, "Lamp number", "never closed"):
+            assert secret not in text, (name, secret)
+
+
 def test_privacy_changes_the_texts_of_conflicts_alone(shown):
     manifests, _ = shown
     texts = {}

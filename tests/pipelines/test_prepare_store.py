@@ -6,15 +6,13 @@ import time
 
 import pytest
 
-from tests.object_store import StaleAfter, With
+from tests.object_store import StaleAfter
 from tests.pipelines.launches import (
     PROCESSES,
     UNTOLD,
-    Launch,
     digests,
     everything,
     write_corpus,
-    write_yaml,
 )
 
 STATISTICS = "statistics.tfrecord"
@@ -26,32 +24,17 @@ def corpus(tmp_path_factory):
 
 
 @pytest.fixture
-def start(tmp_path, tiny_encoder, corpus, bucket):
+def start(store_launch, tiny_encoder, corpus):
     """Returns a function that begins a run to an output."""
-    runs = []
 
     def run(output, *arguments, encoder=tiny_encoder, stale=300.0, **changes):
-        folder = tmp_path / f"run{len(runs)}"
-        folder.mkdir()
-        environment = bucket.server.environment | {
-            "REVIEWBEAM_CACHE": str(tmp_path / "cache")
-        }
         config = everything(encoder, corpus) | changes
         config["input"] = [str(glob) for glob in config["input"]]
-        runs.append(
-            Launch(
-                folder,
-                *("prepare", "--config", write_yaml(folder / "c.yaml", config)),
-                *("--output", output, *arguments),
-                before=With(environment, StaleAfter(stale)),
-            )
-        )
-        return runs[-1]
+        output = ("--output", output)
+        before = StaleAfter(stale)
+        return store_launch("prepare", config, *output, *arguments, before=before)
 
-    yield run
-    for launch in runs:
-        launch.kill_when(lambda: True)
-        launch.end()
+    return run
 
 
 @pytest.fixture

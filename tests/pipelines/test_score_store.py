@@ -9,8 +9,8 @@ import time
 import pandas as pd
 import pytest
 
-from tests.object_store import StaleAfter, With
-from tests.pipelines.launches import PROCESSES, Launch, digests, write_yaml
+from tests.object_store import StaleAfter
+from tests.pipelines.launches import PROCESSES, digests
 from tests.pipelines.test_score_kills import CHUNK_ROWS, ROWS, CountsRows, corpus
 
 __all__ = ["corpus"]  # a fixture
@@ -29,7 +29,7 @@ class Both:
 
 
 @pytest.fixture
-def start(tmp_path, fake_model, corpus, bucket):
+def start(store_launch, tmp_path, fake_model, corpus):
     """Returns a function that begins a run to an output."""
     config = {
         "columns": {"text": "text", "id": "id", "language": "language"},
@@ -41,31 +41,19 @@ def start(tmp_path, fake_model, corpus, bucket):
             "chunk_rows": CHUNK_ROWS,
         },
     }
-    runs = []
 
     def run(output, *arguments, model=fake_model, stale=0.0, cache="cache", **changes):
-        folder = tmp_path / f"run{len(runs)}"
-        folder.mkdir()
-        environment = bucket.server.environment | {
-            "REVIEWBEAM_CACHE": str(tmp_path / cache)
-        }
-        before = Both(CountsRows(str(folder / "rows")), StaleAfter(stale or 300))
-        runs.append(
-            Launch(
-                folder,
-                *("score", "--config", write_yaml(folder / "c.yaml", config | changes)),
-                *("--model", model),
-                *(() if "--input" in arguments else ("--input", f"{corpus}/*")),
-                *("--output", output, *arguments),
-                before=With(environment, before),
-            )
+        return store_launch(
+            "score",
+            config | changes,
+            *("--model", model),
+            *(() if "--input" in arguments else ("--input", f"{corpus}/*")),
+            *("--output", output, *arguments),
+            cache=cache,
+            before=Both(CountsRows(str(tmp_path / "rows")), StaleAfter(stale or 300)),
         )
-        return runs[-1]
 
-    yield run
-    for launch in runs:
-        launch.kill_when(lambda: True)
-        launch.end()
+    return run
 
 
 @pytest.fixture

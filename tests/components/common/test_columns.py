@@ -16,6 +16,7 @@ from reviewbeam.components.common.columns import (
     parquet_bytes,
     raw_of_values,
     raw_records,
+    reject_batch,
     review_schema,
     select_columns,
     to_bytes,
@@ -193,3 +194,26 @@ def test_equal_tables_have_equal_parquet_bytes():
 
     assert parquet_bytes(table) == parquet_bytes(chunked)
     assert pq.read_table(pa.BufferReader(parquet_bytes(table))).equals(table)
+
+
+def test_rejects_tell_where_they_come_from_and_no_more_than_is_given():
+    rows = pa.RecordBatch.from_pylist(
+        [{"file": "f", "row": 2, "text": "a"}, {"file": "g", "byte_offset": 7}],
+        schema=review_schema(()),
+    )
+    rule = pa.array(["blank_text", "label_unknown"])
+    place = {"slice": None, "row": 2, "byte_offset": None}
+    first = {"file": "f", "rule": "blank_text", "value": None, "raw": None} | place
+    place = {"slice": None, "row": None, "byte_offset": 7}
+    second = {"file": "g", "rule": "label_unknown", "value": None, "raw": None} | place
+
+    rejects = reject_batch(rows, rule)
+    assert rejects.schema == REJECTS
+    assert rejects.to_pylist() == [first, second]
+
+    told = reject_batch(
+        rows, rule, value=pa.array([None, "6"]), raw=pa.array([b"x", None])
+    )
+    assert told.schema == REJECTS
+    assert told.to_pylist() == [first | {"raw": b"x"}, second | {"value": "6"}]
+    assert reject_batch(rows.slice(0, 0), rule.slice(0, 0)).num_rows == 0

@@ -158,6 +158,7 @@ def test_refuses_an_artifact_of_another_kind(brought):
         ({"pad_token_id": 0}, "has pad_token_id 0; XLM-R's is 1"),
         ({"hidden_act": "relu"}, "has hidden_act 'relu'; XLM-R's is 'gelu'"),
         ({"hidden_size": "16"}, "has hidden_size '16'; a positive whole number"),
+        ({"num_hidden_layers": 0}, "has num_hidden_layers 0; a positive whole number"),
         ({"num_attention_heads": 3}, "don't fit"),
         ({"max_position_embeddings": 2}, "don't fit"),
     ],
@@ -168,6 +169,14 @@ def test_refuses_a_config_that_is_not_xlmr(plain, changes, message):
 
     with pytest.raises(UserError, match=message):
         open_encoder(str(plain))
+
+
+def test_one_layer_is_enough(plain):
+    path = plain / "config.json"
+    config = json.loads(path.read_text()) | {"num_hidden_layers": 1}
+    path.write_text(json.dumps(config))
+
+    assert open_encoder(str(plain)).architecture.layers == 1
 
 
 @pytest.mark.parametrize("text", ["[]", "{", ""])

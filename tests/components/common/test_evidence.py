@@ -6,6 +6,8 @@ import pytest
 
 from reviewbeam.components.common.artifacts import RUN_FILE, write_manifest
 from reviewbeam.components.common.errors import DataGateError, UserError
+from reviewbeam.components.common.evidence import evidence_place, remove_evidence
+from reviewbeam.components.common.places import place
 from reviewbeam.components.common.publishing import staged_output
 
 EVIDENCE = ("rejects", "report.json", "statistics.tfrecord")
@@ -168,3 +170,31 @@ def test_what_appears_meanwhile_is_not_replaced(output, failed):
             raise DataGateError("too many")
 
     assert _below(output.parent) == ["dataset.failed", "dataset.failed/thesis.txt"]
+
+
+def test_in_a_store_what_a_killed_run_left_is_cleared(bucket):
+    output = place(bucket.url) / "dataset"
+    failed = evidence_place(output, EVIDENCE)
+    assert failed == place(bucket.url) / "dataset.failed"
+    bucket.put("dataset.failed/rejects/one.parquet", b"of the first")  # and no record
+    assert evidence_place(output, EVIDENCE) == failed
+
+    with (
+        pytest.raises(DataGateError),
+        staged_output(output, "prepare", evidence=EVIDENCE) as staging,
+    ):
+        (staging / "report.json").write_bytes(b"report")
+        raise DataGateError("too many")
+    assert bucket.names() == [
+        "dataset.failed/report.json",
+        f"dataset.failed/{RUN_FILE}",
+    ]
+
+    bucket.put("dataset.failed/thesis.txt", b"years of work")
+    with pytest.raises(UserError, match="dataset.failed' is needed .*Move it, or"):
+        evidence_place(output, EVIDENCE)
+    remove_evidence(failed, EVIDENCE)
+    assert len(bucket.names()) == 3
+    bucket.client.delete_object(Bucket=bucket.name, Key="dataset.failed/thesis.txt")
+    remove_evidence(failed, EVIDENCE)
+    assert bucket.names() == []

@@ -183,6 +183,10 @@ def test_the_hash_gives_what_nothing_else_gives(data, test, validation):
             "the config: column and time_column both divide: give one of them",
         ),
         (
+            {"values": {"x": "train"}},
+            "the config: values are those of column, which is missing",
+        ),
+        (
             {"column": "s", "values": {"x": "holdout"}},
             "values.x: Input should be 'train', 'validation' or 'test'; "
             "found 'holdout'",

@@ -1,9 +1,11 @@
+import json
 import math
 import os
 
 import numpy as np
 import pytest
 import sentencepiece
+from safetensors.numpy import load_file
 
 from reviewbeam.components.encoder.bring import bring_encoder
 from reviewbeam.components.encoder.checkpoint import check_checkpoint
@@ -17,6 +19,12 @@ from tests.components.encoder.quantized_bytes import (
     quantized_bytes,
     random_tensors,
 )
+
+_TABLES = {
+    "word_embeddings": "vocab_size",
+    "position_embeddings": "max_position_embeddings",
+    "token_type_embeddings": "type_vocab_size",
+}
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +46,14 @@ def test_writes_a_sound_checkpoint(checkpoint):
     assert (architecture.heads, architecture.ffn) == (HEADS, FFN)
     assert (architecture.vocabulary, architecture.positions) == (12, 6)
     assert not verified  # a made-up vocabulary has no golden ids
+
+
+def test_the_config_tells_the_tensors_rows(checkpoint):
+    tensors = load_file(checkpoint / "model.safetensors")
+    config = json.loads((checkpoint / "config.json").read_bytes())
+
+    rows = {name: len(tensors[f"embeddings.{name}.weight"]) for name in _TABLES}
+    assert rows == {name: config[key] for name, key in _TABLES.items()}
 
 
 def test_gives_the_output_of_the_published_architecture(file, checkpoint):

@@ -68,6 +68,21 @@ def test_refuses_another_magic():
         parse(data)
 
 
+@pytest.mark.parametrize(
+    ("place", "number", "message"),
+    [
+        (4, 2, "version 2"),
+        (40, 64, "its blocks hold 64 values, 32 were expected"),
+        (48, 4, "its special ids are not those of XLM-R"),
+    ],
+)
+def test_refuses_another_number_in_the_head(place, number, message):
+    data = bytearray(quantized_bytes(random_tensors()))
+    data[place : place + 4] = number.to_bytes(4, "little")
+    with pytest.raises(UserError, match=message):
+        parse(bytes(data))
+
+
 def test_refuses_a_tensor_that_was_cut_short():
     file = parse(quantized_bytes(random_tensors())[:-8])
     with pytest.raises(UserError, match="'l1.oln.b' of the quantised encoder is dam"):

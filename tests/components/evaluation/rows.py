@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from reviewbeam.components.evaluation.figures import FigureSet
 from reviewbeam.components.evaluation.predictions import Predictions
 
 
@@ -22,6 +23,13 @@ def predictions_of(true, predicted, languages, probabilities, **columns):
         }
         | columns
     )
+
+
+def figures(true, predicted, probabilities, kind, names, weights=None):
+    """Figures that have a denominator, of all rows."""
+    weights = np.ones(len(true)) if weights is None else np.asarray(weights, np.float64)
+    values = FigureSet(true, predicted, probabilities, kind, names)(weights[:, None])
+    return {n: float(v[0]) for n, v in values.items() if not np.isnan(v[0])}
 
 
 def random_predictions(kind, classes, rows, seed, **columns):

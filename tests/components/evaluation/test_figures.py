@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from reviewbeam.components.common.calibration import expected_calibration_error
-from reviewbeam.components.evaluation.figures import FigureSet, figures
+from reviewbeam.components.evaluation.figures import FigureSet
 from tests.components.evaluation.oracle import by_scikit_learn
+from tests.components.evaluation.rows import figures
 
 NAMES = ("bad", "so.so", "good", "great")
 KINDS = {"binary": 2, "multiclass": 3, "ordinal": 4, "multilabel": 3}

@@ -18,11 +18,11 @@ from reviewbeam.components.common.evaluate_config import (
     BootstrapConfig,
     EvaluateConfig,
 )
-from reviewbeam.components.evaluation.figures import figures as all_figures
 from reviewbeam.components.evaluation.metrics import (
     evaluate_predictions,
     slice_metrics,
 )
+from tests.components.evaluation.rows import figures as all_figures
 from tests.components.evaluation.rows import predictions_of, random_predictions
 
 NAMES = ("negative", "neutral", "positive")

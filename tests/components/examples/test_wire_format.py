@@ -50,6 +50,18 @@ def test_the_bytes_are_those_of_protobuf(rows):
     assert serialize(features, len(rows)) == expected
 
 
+def test_every_length_at_which_a_size_takes_one_byte_more():
+    """Of the text, of what is around it, and of the whole."""
+    texts = ["x" * length for length in [*range(90, 135), *range(16_350, 16_390)]]
+    expected = []
+    for text in texts:
+        example = Example()
+        example.features.feature["t"].bytes_list.value.append(text.encode())
+        expected.append(example.SerializeToString(deterministic=True))
+
+    assert serialize({"t": bytes_feature(pa.array(texts))}, len(texts)) == expected
+
+
 def test_a_slice_of_a_column_has_its_own_rows():
     texts = pa.array(["one", None, "three", "four"]).slice(1, 2)
     numbers = pa.array([[1], [2, 300], [3], [4]], pa.list_(pa.int32())).slice(1, 2)

@@ -107,6 +107,14 @@ def test_segments_are_dropped_whole(rows, data):
 
 
 @pytest.mark.parametrize("kind", ["parquet", "jsonl", "csv"])
+def test_of_each_segment_it_must_be_told_whether_it_stays(kind):
+    rows = [("a", "x", 0.9, 0.8, 0.9), ("b", "y", 1, 1, 1)]
+    whole, sizes = encode_scores(table(rows), [1, 1], LABELS, kind)
+    with pytest.raises(ValueError):
+        drop_segments(whole, [1, 1], sizes, [True, False, False], kind)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl", "csv"])
 def test_duckdb_and_pandas_read_them_as_they_are(tmp_path, kind):
     rows = [
         ("a", "x", 0.9, 0.8, 0.9),

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from reviewbeam.components.common.coders import register_record_batch_coder
 from reviewbeam.components.common.errors import ReviewbeamError, UserError
 from reviewbeam.components.common.model_directory import ModelDirectory
+from reviewbeam.components.common.progress import ProgressFile, rows_in_progress
 from reviewbeam.components.inference.faults import PAD_ID
 from reviewbeam.components.inference.handler import ClassifierHandler, LoadedModel
-from reviewbeam.components.inference.progress import ProgressFile, rows_in_progress
 from reviewbeam.components.inference.resolve import ResolvedInference
 
 CLASSES = 3

@@ -1,12 +1,15 @@
 import dataclasses
 
 import pyarrow as pa
+import pytest
 
 from reviewbeam.components.common.columns import ORIGIN, REJECTS
+from reviewbeam.components.common.places import place
 from reviewbeam.components.inference.parts import (
     ChunkRecord,
     Segment,
     UnitRecord,
+    Work,
     chunk_name,
     counted,
     name_without,
@@ -99,3 +102,56 @@ def test_records_are_read_as_they_were_written(tmp_path):
     assert list(read_chunks(tmp_path)) == [other, chunk]
     assert read_units(tmp_path) == {"u": unit}
     assert (chunk.rows, chunk.written, chunk.rejected) == (6, 1, 1)
+
+
+@pytest.fixture
+def work(tmp_path):
+    """One chunk with a part and rejects, one with neither, in a unit; all finished."""
+    folders = [tmp_path / name for name in ("staging", "scores", "rejects")]
+    for folder in folders:
+        folder.mkdir()
+    work = Work(*map(str, folders), "csv")
+    segments = (Segment("a", "1a", 0, 1, 3, written=2, rejected={"x": 1}),)
+    write_record(folders[0], ChunkRecord("c1", "u", segments, {}, None))
+    write_record(folders[0], ChunkRecord("c2", "u", (), {}, None))
+    write_record(folders[0], UnitRecord("u", ("c1", "c2"), []))
+    work.new_part("c1").write_text("scores")
+    work.new_rejects("c1").write_text("rejects")
+    return work
+
+
+def test_what_is_staged_is_finished(work, tmp_path):
+    assert work.new_part("c1") == tmp_path / "staging" / "part-c1.csv"
+    assert work.find_part("c1") == work.new_part("c1")
+    assert work.new_rejects("c1") == tmp_path / "staging" / "rejects-c1.parquet"
+    assert work.find_rejects("c1") == work.new_rejects("c1")
+    for found in (work, work.as_listed()):
+        assert found.is_finished("c1") and found.is_finished("c2")
+        assert not found.is_finished("c3")
+        assert found.is_read("u")
+        assert found.unread(["u", "v"]) == {"v"}
+
+
+def test_what_was_published_is_finished_too(work, tmp_path):
+    (tmp_path / "staging" / "part-c1.csv").rename(tmp_path / "scores" / "part-c1.csv")
+    rejects = tmp_path / "rejects" / "rejects-c1.parquet"
+    (tmp_path / "staging" / "rejects-c1.parquet").rename(rejects)
+    assert work.find_part("c1") == tmp_path / "scores" / "part-c1.csv"
+    assert work.find_rejects("c1") == rejects
+    assert work.is_read("u")
+
+
+@pytest.mark.parametrize("lost", ["part-c1.csv", "rejects-c1.parquet"])
+def test_what_lost_a_file_is_not_finished(work, tmp_path, lost):
+    before = work.as_listed()
+    (tmp_path / "staging" / lost).unlink()
+    assert not work.is_finished("c1")
+    assert work.is_finished("c2")
+    assert work.unread(["u"]) == {"u"}
+    assert before.is_finished("c1")  # it asks no more
+
+
+def test_in_a_store_files_go_to_their_final_places():
+    work = Work("s3://b/_staged", "s3://b/scores", "s3://b/_rejects", "parquet")
+    assert work.new_part("c") == place("s3://b/scores/part-c.parquet")
+    assert work.new_rejects("c") == place("s3://b/_rejects/rejects-c.parquet")

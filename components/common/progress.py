@@ -13,7 +13,7 @@ _PREFIX = "progress-"
 
 
 class ProgressFile:
-    """Counts the rows that this process has inferred."""
+    """Counts the rows that this process has read or inferred."""
 
     def __init__(self, folder: str):
         """Chooses a name that no other process has."""

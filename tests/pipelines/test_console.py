@@ -1,0 +1,65 @@
+"""What a person sees of a step that takes its time."""
+
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from reviewbeam.components.common.errors import UserError
+from reviewbeam.pipelines import console
+
+
+@pytest.fixture
+def screen(monkeypatch):
+    """Returns a function that makes standard error a terminal or a file."""
+
+    def make(terminal):
+        shown = Console(file=io.StringIO(), force_terminal=terminal, soft_wrap=True)
+        monkeypatch.setattr(console, "_log", shown)
+        monkeypatch.setattr(console, "_TICK", 0.02)
+        return shown.file
+
+    return make
+
+
+def test_without_a_terminal_a_line_is_said_now_and_then(screen, monkeypatch):
+    out = screen(terminal=False)
+    monkeypatch.setattr(console, "_SAY_EVERY", 0.1)
+    with console.Step("score [b]") as step:
+        time.sleep(0.15)
+        step.update("12 of 40 rows")
+        time.sleep(0.15)
+    first, *between, last = out.getvalue().splitlines()
+    assert first == "score [b] …"
+    assert between[0] == "score [b]: at work, 0:00:00"
+    assert between[-1] == "score [b]: 12 of 40 rows, 0:00:00"
+    assert len(between) <= 3
+    assert last.startswith("score [b]: done after 0.")
+
+
+def test_on_a_terminal_the_line_changes(screen):
+    out = screen(terminal=True)
+    with console.Step("prepare") as step:
+        step.update("7 rows read")
+        time.sleep(0.5)
+    assert "prepare: 7 rows read, 0:00:0" in out.getvalue()
+    assert "prepare: done after" in out.getvalue()
+
+
+def test_a_step_that_shows_itself_has_no_ticks(screen, monkeypatch):
+    out = screen(terminal=False)
+    monkeypatch.setattr(console, "_SAY_EVERY", 0.0)
+    with console.Step("train", live=False):
+        time.sleep(0.1)
+    assert len(out.getvalue().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "how"), [(UserError, "stopped"), (OSError, "failed")]
+)
+def test_how_it_ended(error, how, screen):
+    out = screen(terminal=False)
+    with pytest.raises(error), console.Step("train"):
+        raise error("no")
+    assert f"train: {how} after" in out.getvalue()
