@@ -87,7 +87,7 @@ def prepare(
       show: is told how far it is, from a thread.
 
     Returns:
-      Its manifest and `report`, the name of its page; whether it was made just now.
+      Its manifest with `report`, the name of its page, and whether it was made now.
 
     Raises:
       UserError: the config, the corpus or the output can't be used.

@@ -45,9 +45,9 @@ class Mutant:
 
     @property
     def diff(self) -> str:
-        """What the break changes."""
+        """What the break changes, between a line before and one behind."""
         both = (text.splitlines() for text in (self.source, self.broken))
-        return "\n".join(list(difflib.unified_diff(*both, lineterm="", n=1))[2:])
+        return "\n".join(list(difflib.unified_diff(*both, lineterm="", n=1))[3:])
 
     def is_equivalent(self) -> bool:
         """Tells whether the bytecode is the same."""

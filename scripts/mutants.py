@@ -81,6 +81,8 @@ class Tree:
         """
         users = [p for p, names in self._imports.items() if module in map(_path, names)]
         near = dict.fromkeys(test for user in users for test in self._mirror(user))
+        helpers = {p for p in users if p.startswith("tests/")}  # and tests
+        users += [p for p, n in self._imports.items() if helpers & set(map(_path, n))]
         near |= dict.fromkeys(p for p in users if Path(p).name.startswith("test_"))
         folder = f"tests/{Path(module).parent}/test_"
         all_of_it = [path for path in self._imports if path.startswith(folder)]
@@ -194,13 +196,10 @@ def main() -> None:
             for module in tree.light_modules()
             for mutant in mutants_of((tree.root / module).read_text("utf-8"), module)
         ]
-        mutants = drawn(all_mutants, arguments.count, arguments.seed)
         if arguments.again:
-            before = json.loads(arguments.again.read_bytes())["mutants"]
-            left = {
-                m["diff"] for m in before if m["outcome"] in ("survived", "no test")
-            }
-            mutants = [mutant for mutant in mutants if mutant.diff in left]
+            mutants = _survivors(all_mutants, json.loads(arguments.again.read_bytes()))
+        else:
+            mutants = drawn(all_mutants, arguments.count, arguments.seed)
         for mutant in mutants:
             outcome = tree.outcome(mutant)
             found.append({"outcome": outcome, "diff": mutant.diff} | _told(mutant))
@@ -210,6 +209,17 @@ def main() -> None:
     if arguments.json:
         facts = {"seed": arguments.seed, "possible": len(all_mutants), "mutants": found}
         arguments.json.write_text(json.dumps(facts, indent=1))
+
+
+def _survivors(mutants: list[Mutant], before: dict) -> list[Mutant]:
+    """Finds those that no test noticed, wherever their lines are now."""
+    told = [m for m in before["mutants"] if m["outcome"] in ("survived", "no test")]
+    diffs: dict[tuple[str, str], set[str]] = {}
+    for entry in told:
+        place = entry["module"], entry["function"]
+        diffs.setdefault(place, set()).add(entry["diff"])
+    near = [mutant for mutant in mutants if (mutant.module, mutant.function) in diffs]
+    return [m for m in near if m.diff in diffs[m.module, m.function]]
 
 
 def _told(mutant: Mutant) -> dict[str, str | int]:

@@ -125,4 +125,8 @@ def test_killed_and_surviving_mutants_of_a_project(tmp_path):
         ("doubled", "return", "survived"),
     }
     assert "-    return a * 2\n+    return (a / 2)\n" in run.stdout
+    again = [*command[:2], "--again", out, *command[4:]]
+    run = subprocess.run(again, capture_output=True, text=True, check=True)
+    survivors = [line for line in run.stdout.splitlines() if "survived" in line]
+    assert len(survivors) == sum(m["outcome"] == "survived" for m in found) == 5
     assert (package / "numbers.py").read_text() == MODULE

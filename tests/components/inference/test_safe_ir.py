@@ -1,5 +1,6 @@
 """An IR is text and bytes: what an attacker may write into them is refused."""
 
+import os
 import re
 
 import pytest
@@ -32,6 +33,13 @@ def test_a_sound_one(tmp_path):
     check_ir(*_write(tmp_path))
 
 
+def test_a_graph_far_too_large_is_not_read(tmp_path):
+    xml, constants = _write(tmp_path)
+    os.truncate(xml, 2**30)  # takes no room
+    with pytest.raises(UserError, match="it has more than [0-9]+ MiB"):
+        check_ir(xml, constants)
+
+
 @pytest.mark.skipif(not openvino_library.is_installed(), reason="OpenVINO is an extra")
 def test_what_openvino_writes(tmp_path):
     from tests.components.inference.saved_models import save_model
@@ -49,6 +57,7 @@ def test_what_openvino_writes(tmp_path):
         ('type="MatMul"', 'type="ReadValue"', "holds 'ReadValue'"),
         ('"MatMul" version="opset1"', '"MatMul" version="extension"', "'extension'"),
         ('"MatMul" version="opset1"', '"MatMul"', "of ''"),
+        ('type="MatMul"', "", "holds '' of 'opset1'"),
         ('offset="8"', 'offset="9"', "lies outside"),
         ('offset="8"', 'offset="-8"', "without a place"),
         ('size="8"', 'size="18446744073709551615"', "without a place"),
@@ -82,5 +91,5 @@ def test_another_document(tmp_path):
         ("\0\1", "no XML"),
     ]:
         xml.write_text(text)
-        with pytest.raises(UserError, match=message):
+        with pytest.raises(UserError, match=f"model.xml was not opened: .*{message}"):
             check_ir(xml, constants)

@@ -133,6 +133,8 @@ def test_languages(value, expected):
         ("", ("", None)),
         (12, ("12", None)),
         (1.5, ("1.5", None)),
+        (12.0, ("12", None)),
+        (1e16, ("10000000000000000", None)),
         (["a"], (None, "id_wrong_type")),
         ({}, (None, "id_wrong_type")),
     ],

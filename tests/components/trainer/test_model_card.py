@@ -60,6 +60,13 @@ def parts(card):
 
 def test_the_header_is_what_the_hub_reads():
     header, _ = parts(make_card())
+    assert list(header) == [
+        "language",
+        "library_name",
+        "pipeline_tag",
+        "tags",
+        "model-index",
+    ]
     assert header["language"] == ["de", "en"]
     assert header["pipeline_tag"] == "text-classification"
     (index,) = header["model-index"]
