@@ -119,6 +119,16 @@ def test_more_frozen_layers_than_there_are(check, make_config):
         check(config=config)
 
 
+def test_all_layers_may_be_frozen(check, make_config):
+    check(config=make_config(model={"freeze_layers": 2}))
+
+
+def test_frozen_layers_are_not_adapted(check, make_config):
+    config = make_config(model={"freeze_layers": 2, "lora": {"rank": 2}})
+    with pytest.raises(UserError, match="lora adapts the layers that aren't frozen"):
+        check(config=config)
+
+
 def test_labels_that_don_t_fit_their_type(check):
     labels = {"type": "binary", "names": ["a", "b", "c"], "mapping": {}}
     with pytest.raises(UserError, match="binary takes exactly two names"):

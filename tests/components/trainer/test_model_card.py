@@ -179,3 +179,10 @@ def test_a_name_is_shown_as_it_is(name):
     assert "\n" not in escape(name)
     listed = MarkdownIt().render(f"0. {escape(name)}")
     assert f"<li>{cells[0]}</li>" in listed
+
+
+def test_tables_have_heads_and_texts_are_cut_as_the_model_says():
+    _, body = parts(make_card())
+    for heads in (["split", "examples", "tokens"], ["package", "version"]):
+        assert "\n".join(f"<th>{head}</th>" for head in heads) in body
+    assert "keeps its head and its tail" not in body
