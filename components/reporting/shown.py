@@ -65,23 +65,22 @@ def things(number: int, noun: str) -> str:
     return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"
 
 
-def percent(share: float | None, digits: int = 1) -> str:
+def percent(share: float | None) -> str:
     """Returns a share of one in percent; what is not nothing is not shown as 0."""
     if share is None or not math.isfinite(share):
         return "–"
-    smallest = 10.0**-digits
-    if 0 < share * 100 < smallest:
-        return f"<{smallest:g} %"
-    if 1 > share > 1 - smallest / 100:
-        return f">{100 - smallest:g} %"
-    return f"{share * 100:.{digits}f} %"
+    if 0 < share < 0.001:
+        return "<0.1 %"
+    if 1 > share > 0.999:
+        return ">99.9 %"
+    return f"{share:.1%}".replace("%", " %")
 
 
-def figure(value: float | None, digits: int = 3) -> str:
+def figure(value: float | None) -> str:
     """Returns a measure: `0.846`."""
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:,.{digits}f}"
+    return f"{value:,.3f}"
 
 
 def duration(seconds: float | None) -> str:
