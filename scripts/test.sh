@@ -16,4 +16,5 @@ fi
 scripts/setup.sh
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
-.venv/bin/python -m pytest -n 2 --dist loadgroup --durations 25 "${selection[@]}" "$@"
+.venv/bin/python -m pytest -n 2 --no-loadscope-reorder --durations 25 \
+    "${selection[@]}" "$@"

@@ -3,12 +3,16 @@
 import pytest
 
 
-def pytest_collection_modifyitems(items):
+def pytest_xdist_make_scheduler(config, log):
     """A file's tests share fixtures, those on Flink a cluster: one process for each."""
-    for item in items:
-        cluster = item.path.parent.name == "cluster"
-        group = "cluster" if cluster else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            path = nodeid.partition("::")[0]
+            return "cluster" if path.startswith("tests/cluster/") else path
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
