@@ -154,7 +154,7 @@ def test_an_empty_corpus(refused, tmp_path):
     ("name", "content", "words"),
     [
         ("r.jsonl.gz", b'{"text": "a"}\n', ["is no gzip file"]),
-        ("r.jsonl", gzip.compress(b'{"text": "a"}\n'), ["is a gzip file"]),
+        ("r.jsonl", gzip.compress(b'{"text": "a"}\n', mtime=0), ["is a gzip file"]),
         ("r.parquet", b'{"text": "a"}\n', ["is no parquet file"]),
         ("r.jsonl", b"PAR1....PAR1", ["is a parquet file"]),
         ("r.jsonl", b"id,text,label\n1,a,positive\n", ["is no jsonl file"]),

@@ -312,7 +312,7 @@ def refused(result, *words):
         ("a.json", b'{\n "text": "a"\n}', "over several lines"),
         ("a.csv", "text,label\nja,1".encode("utf-16"), "UTF-16"),
         ("a.csv", b"", "no records"),
-        ("a.jsonl", gzip.compress(b"{}"), "Rename it"),
+        ("a.jsonl", gzip.compress(b"{}", mtime=0), "Rename it"),
         ("a.csv.gz", b"text,label", "is no gzip file"),
         ("a.bin", bytes(range(256)) * 9, "no format"),
         ("a.parquet", b"PAR1 and no more", "can't be read"),

@@ -199,12 +199,20 @@ def test_an_unknown_ending(tmp_path, name):
     ("name", "content", "message"),
     [
         ("a.jsonl.gz", LINE, "is no gzip file"),
-        ("a.jsonl.zst", gzip.compress(LINE), "is no zstd file"),
+        ("a.jsonl.zst", gzip.compress(LINE, mtime=0), "is no zstd file"),
         ("a.jsonl.bz2", b"", "can.t be used: it is empty"),
-        ("a.jsonl", gzip.compress(LINE), "is a gzip file, .* says plain jsonl"),
+        (
+            "a.jsonl",
+            gzip.compress(LINE, mtime=0),
+            "is a gzip file, .* says plain jsonl",
+        ),
         ("a.parquet", LINE, "is no parquet file"),
         ("a.csv", b"PAR1....PAR1", "is a parquet file, .* says plain csv"),
-        ("a.parquet.gz", gzip.compress(b"PAR1"), "Parquet is compressed within"),
+        (
+            "a.parquet.gz",
+            gzip.compress(b"PAR1", mtime=0),
+            "Parquet is compressed within",
+        ),
     ],
 )
 def test_a_file_that_is_not_what_its_name_says(tmp_path, name, content, message):
