@@ -176,7 +176,7 @@ def _main(argv: Sequence[str] | None) -> int:
 
     if not arguments.verbose:
         quiet.quiet_libraries()
-    arguments.log = job_log.JobLog(words)
+    arguments.log = job_log.JobLog(words, arguments.beam_arguments)
     code = 1
     try:
         code = _run(arguments)

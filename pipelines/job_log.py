@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import shlex
+import stat
 import sys
 import time
 import warnings
@@ -22,11 +23,13 @@ from reviewbeam.components.common import journal
 from reviewbeam.components.common.config import Config
 from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.common.host_copies import cache_root
+from reviewbeam.components.common.journal import LOG_HEAD
 from reviewbeam.components.common.places import Place
 
-_HEAD = "# reviewbeam "
+# Nothing is followed, and what isn't a file isn't waited for.
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+_FLAGS |= os.O_NOFOLLOW | os.O_NONBLOCK
 _MOST_BYTES = 4 * 2**20  # then it is put aside, as OUTPUT.log.1
-_SECRET = re.compile(r"(--\w*(?:secret|password|access_key|session_token)\w*)(=.*)?")
 _PACKAGES = ("tensorflow", "keras", "apache-beam", "pyarrow", "numpy")
 # These tell of code, not of data.
 _ABOUT_CODE = (
@@ -41,11 +44,12 @@ _ABOUT_CODE = (
 class JobLog(logging.Handler):
     """Keeps the lines of one run, in memory until it is known where they belong."""
 
-    def __init__(self, words: Sequence[str]):
+    def __init__(self, words: Sequence[str], of_beam: Sequence[str] = ()):
         """Begins to listen.
 
         Args:
           words: of the command line.
+          of_beam: those of them that are Beam's; their values may be secrets.
         """
         super().__init__(logging.WARNING)
         self._started = time.monotonic()
@@ -54,7 +58,7 @@ class JobLog(logging.Handler):
         self._file: int | None = None
         self._was_empty = False
         self._written = 0
-        self._waiting = _head(words)
+        self._waiting = _head(words, of_beam)
         self._warnings: set[str] = set()  # each is told once
         self._listener = _Listener(self)
         journal.told.addHandler(self._listener)
@@ -78,6 +82,8 @@ class JobLog(logging.Handler):
             self._waiting += f"# config: {config.model_dump_json()}\n"
         if isinstance(output, Path):
             output = Path(os.path.abspath(output))
+            if not output.name:  # the root, which no job can write
+                return
             self._path = output.with_name(f"{output.name}.log")
         else:
             name = re.sub(r"[^\w.-]+", "-", str(output).partition("://")[2])[-80:]
@@ -142,16 +148,19 @@ class JobLog(logging.Handler):
             return
         if not path.parent.is_dir():  # the job makes it, or fails
             return
-        with contextlib.suppress(FileNotFoundError), open(path, "rb") as before:
-            head = before.read(len(_HEAD))
-            if head and head != _HEAD.encode():
-                self._path = None  # somebody else's file
-                return
-            if os.fstat(before.fileno()).st_size > _MOST_BYTES:
-                os.replace(path, f"{path}.1")
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._file = os.open(path, flags, 0o600)  # its owner's alone
-        self._was_empty = os.fstat(self._file).st_size == 0
+        file = os.open(path, _FLAGS, 0o600)  # its owner's alone
+        found = os.fstat(file)
+        head = os.pread(file, len(LOG_HEAD), 0) if stat.S_ISREG(found.st_mode) else b"?"
+        if head and head != LOG_HEAD.encode():
+            os.close(file)
+            self._path = None  # somebody else's file
+            return
+        if found.st_size > _MOST_BYTES:
+            os.close(file)
+            os.replace(path, f"{path}.1")
+            file = os.open(path, _FLAGS, 0o600)
+        self._file = file
+        self._was_empty = os.fstat(file).st_size == 0
 
     def _warned(self, message, category, filename, lineno, file=None, line=None):
         text = f"{category.__name__} at {filename}:{lineno}"
@@ -172,19 +181,18 @@ class _Listener(logging.Handler):
         self._log.line(record.getMessage())
 
 
-def _head(words: Sequence[str]) -> str:
+def _head(words: Sequence[str], of_beam: Sequence[str]) -> str:
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     versions = [f"Python {platform.python_version()}"]
     for package in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions.append(f"{package} {metadata.version(package)}")
-    shown, hidden = ["reviewbeam"], False
-    for word in words:
-        secret = _SECRET.fullmatch(word)
-        shown.append("…" if hidden else secret[1] if secret else word)
-        hidden = secret is not None and not secret[2]
+    shown = ["reviewbeam", *(word for word in words if word not in of_beam)]
+    for word in of_beam:
+        name = word.partition("=")[0]
+        shown.append("…" if not word.startswith("--") else f"{name}=…")
     return (
-        f"{_HEAD}{metadata.version('reviewbeam')}, {now}, process {os.getpid()}\n"
+        f"{LOG_HEAD}{metadata.version('reviewbeam')}, {now}, process {os.getpid()}\n"
         f"# command: {shlex.join(shown)}\n"
         f"# in: {os.environ.get('PWD', '?')}\n"
         f"# with: {', '.join(versions)}, {sys.platform}\n"

@@ -7,6 +7,8 @@ import argparse
 import dataclasses
 import importlib.util
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 from reviewbeam.components.common.config import load_config
@@ -169,10 +171,12 @@ def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
 
 
 def _quantize(arguments: argparse.Namespace) -> tuple[Any, int]:
-    from reviewbeam.components.common.models_folder import pinned
+    from reviewbeam.components.common.models_folder import is_models_folder, pinned
 
     given = folder(arguments.model)
-    arguments.log.beside(given)  # in a models folder nothing but models may lie
+    # In a models folder nothing but models may lie.
+    parent = os.path.abspath(given.parent)
+    arguments.log.beside(Path(parent) if is_models_folder(given.parent) else given)
     directory = pinned(given)
     with console.Step("quantize"):
         with quiet_import():
@@ -191,7 +195,8 @@ def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
     config = load_config(ScoreConfig, arguments.config, overrides_of(arguments))
     options = beam_options(arguments)
     output = output_place(arguments)
-    arguments.log.beside(output, config)
+    if not arguments.dry_run:  # which writes nothing
+        arguments.log.beside(output, config)
     with console.Step("score") as step:
         from reviewbeam.pipelines.local_paths import note_local_paths
         from reviewbeam.pipelines.local_runner import workers_ahead

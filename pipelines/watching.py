@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from reviewbeam.components.common.background import in_background
-from reviewbeam.components.common.errors import ReviewbeamError
 
 _LOOK_EVERY = 2.0  # seconds
 _SHARE = 10  # of the time may go by between two looks for what one of them takes
@@ -27,14 +26,19 @@ def watching(look: Callable[[], Any], show: Show) -> Iterator[None]:
         yield
         return
 
+    def tell() -> None:
+        # A store may be out of reach, a file go while it is read: the job doesn't care.
+        with contextlib.suppress(Exception):
+            show(look())
+
     def follow(ended: threading.Event) -> None:
         pause = _LOOK_EVERY
         while not ended.wait(pause):
             started = time.monotonic()
-            with contextlib.suppress(ReviewbeamError):  # a store that is out of reach
-                show(look())
+            tell()
             # A store with many records takes its time to list them.
             pause = max(_LOOK_EVERY, _SHARE * (time.monotonic() - started))
 
     with in_background(follow):
         yield
+    tell()  # how far it came

@@ -1,4 +1,4 @@
-"""What people were told, for whoever keeps it."""
+"""What people were told, and the log that keeps it."""
 
 import logging
 
@@ -6,6 +6,11 @@ import logging
 told = logging.getLogger("reviewbeam.told")
 told.propagate = False
 told.setLevel(logging.INFO)
+
+
+# How a log begins, and its names end: what has both is no file of reviews.
+LOG_HEAD = "# reviewbeam "
+LOG_ENDINGS = (".log", ".log.1")
 
 
 def keep(text: str) -> None:

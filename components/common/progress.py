@@ -1,11 +1,13 @@
 """How far a process is, in a small file that another one reads."""
 
+import contextlib
 import os
 import secrets
 import threading
 import time
 
 from reviewbeam.components.common.artifacts import write_text
+from reviewbeam.components.common.errors import ReviewbeamError
 from reviewbeam.components.common.places import Place, place, read_all
 
 _SECONDS = 2.0  # between two writes, at least
@@ -38,7 +40,8 @@ class ProgressFile:
             self._write()
 
     def _write(self) -> None:
-        write_text(self._path, str(self._rows))
+        with contextlib.suppress(OSError, ReviewbeamError):  # it is not worth a job
+            write_text(self._path, str(self._rows))
 
 
 def rows_in_progress(folder: str | Place) -> int:

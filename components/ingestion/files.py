@@ -16,6 +16,7 @@ from apache_beam.io.filesystems import FileSystems
 from reviewbeam.components.common.corpus_config import CorpusConfig
 from reviewbeam.components.common.errors import UserError, listing
 from reviewbeam.components.common.filesystems import check_library, open_binary
+from reviewbeam.components.common.journal import LOG_ENDINGS, LOG_HEAD
 from reviewbeam.components.ingestion.checks import check_magic
 from reviewbeam.components.ingestion.lines import DamagedFileError
 
@@ -87,7 +88,7 @@ def find_files(config: CorpusConfig) -> list[CorpusFile]:
 def list_files(
     config: CorpusConfig, may_be_empty: Collection[str] = ()
 ) -> list[ListedFile]:
-    """Expands the globs, sorted by name; opens nothing.
+    """Expands the globs, sorted by name; opens nothing but logs, which it leaves out.
 
     Args:
       config: which names the globs.
@@ -173,12 +174,24 @@ def _match(glob: str, may_be_empty: bool) -> list[FileMetadata]:
         found = FileSystems.match([glob])[0].metadata_list
     except (BeamIOError, ValueError) as error:
         raise UserError(f"The input {glob!r} can't be listed: {error}") from None
+    found = [item for item in found if not _is_log(item.path)]
     if not found and not may_be_empty:
         raise UserError(
             f"The input {glob!r} matches no file. Check the path, and put a glob in "
             "quotes so that the shell leaves it alone."
         )
     return sorted(found, key=lambda item: item.path)
+
+
+def _is_log(path: str) -> bool:
+    """Whether it is a job's log, as of an output that lies beside its input."""
+    if not path.endswith(LOG_ENDINGS):
+        return False
+    try:
+        with open_binary(path) as file:
+            return file.read(len(LOG_HEAD)) == LOG_HEAD.encode()
+    except (BeamIOError, OSError):
+        return False  # who reads it tells
 
 
 def absolute_glob(glob: str) -> str:

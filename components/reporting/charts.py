@@ -52,7 +52,10 @@ def label_mix(
     series = {label: [rows[name].get(label, 0) for name in names] for label in kept}
     if len(kept) < len(labels):
         others = [label for label in labels if label not in series]
-        series[OTHERS] = [
+        rest = f"({len(others)} others)"
+        while rest in series:  # the name of a label
+            rest = f"({rest})"
+        series[rest] = [
             sum(rows[name].get(label, 0) for label in others) for name in names
         ]
     shown = [name or NOT_KNOWN for name in names]

@@ -23,6 +23,7 @@ _VARIABLES = {
     **{f"#0000{n:02x}": name for n, name in enumerate(_NAMES, 1)},
     **{f"#0001{n:02x}": f"series-{n + 1}" for n in range(_SERIES)},
 }
+_TAG = re.compile(r"<[^>]*>")  # texts, which are from outside, have neither sign
 _STYLE = {
     "axes.edgecolor": LINE,
     "axes.labelcolor": MUTED,
@@ -93,8 +94,7 @@ def to_svg(figure, describe: str) -> Markup:
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)  # texts, once more
-    text = re.sub(r"#000[01][0-9a-f]{2}", _variable, text)
-    text = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", text)
+    text = _TAG.sub(_with_variables, text)
     text = _own_ids(text)
     head = (
         f'<svg role="img" aria-label="{escape(plain(describe, 300))}" '
@@ -104,6 +104,11 @@ def to_svg(figure, describe: str) -> Markup:
     return Markup(head + text[text.index(">") + 1 :].strip())
 
 
+def _with_variables(tag: re.Match) -> str:
+    text = re.sub(r"#000[01][0-9a-f]{2}", _variable, tag[0])
+    return re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", text)
+
+
 def _variable(found: re.Match) -> str:
     name = _VARIABLES.get(found[0])
     return f"var(--{name})" if name else found[0]
@@ -111,14 +116,18 @@ def _variable(found: re.Match) -> str:
 
 def _own_ids(text: str) -> str:
     """Drops ids that nothing refers to; makes the others this figure's own."""
-    used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', text))
+    used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', "".join(_TAG.findall(text))))
     mine = hashlib.sha256(text.encode()).hexdigest()[:8]
-    text = re.sub(
-        r' id="([^"]*)"',
-        lambda found: f' id="{mine}-{found[1]}"' if found[1] in used else "",
-        text,
-    )
-    return re.sub(r'((?:url\(|href=")#)', rf"\g<1>{mine}-", text)
+
+    def own(tag: re.Match) -> str:
+        changed = re.sub(
+            r' id="([^"]*)"',
+            lambda found: f' id="{mine}-{found[1]}"' if found[1] in used else "",
+            tag[0],
+        )
+        return re.sub(r'((?:url\(|href=")#)', rf"\g<1>{mine}-", changed)
+
+    return _TAG.sub(own, text)
 
 
 def _view_box(text: str) -> str:

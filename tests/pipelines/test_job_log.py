@@ -123,20 +123,35 @@ def test_a_long_log_is_put_aside(log, tmp_path, monkeypatch):
     assert _lines(tmp_path) == []
 
 
-def test_secrets_of_the_command_line_are_left_out(tmp_path):
-    words = [
-        "score",
-        "--s3_secret_access_key=abc",
-        "--s3_session_token",
-        "def",
-        "--json",
+def test_values_of_beams_options_are_left_out(tmp_path):
+    of_beam = [
+        "--azure_connection_string=AccountKey=abc",
+        "--environment_config",
+        '{"env": {"AWS_SECRET_ACCESS_KEY": "def"}}',
     ]
-    log = JobLog(words)
+    log = JobLog(["score", of_beam[0], "--json", *of_beam[1:]], of_beam)
     log.beside(tmp_path / "out")
     log.close_with(0)
     text = (tmp_path / "out.log").read_text()
-    assert "reviewbeam score --s3_secret_access_key --s3_session_token " in text
-    assert "abc" not in text and "def" not in text and "--json" in text
+    options = "'--azure_connection_string=…' '--environment_config=…' '…'"
+    assert f"# command: reviewbeam score --json {options}\n" in text
+    assert "abc" not in text and "def" not in text
+
+
+def test_what_is_no_file_is_neither_waited_for_nor_followed(tmp_path):
+    os.mkfifo(tmp_path / "out.log")
+    (tmp_path / "link.log").symlink_to(tmp_path / "elsewhere")
+    for name in ("out", "link"):
+        log = JobLog(["train"])
+        log.beside(tmp_path / name)
+        log.close_with(1)
+        assert log.path is None
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_the_root_has_no_log(log):
+    log.beside(place("/"))
+    assert log.path is None
 
 
 def test_the_log_of_an_output_in_a_store_is_in_the_cache(log, tmp_path, monkeypatch):

@@ -238,6 +238,17 @@ def test_a_folder_is_no_file(corpus):
         find_files(_config(corpus / "2023", format="jsonl"))
 
 
+def test_a_log_of_ours_beside_an_output_is_no_input(tmp_path):
+    _written(tmp_path / "a.jsonl", LINE)
+    _written(tmp_path / "out.log", b"# reviewbeam 0.1.0, 2026-01-01\n")
+    _written(tmp_path / "out.log.1", b"# reviewbeam 0.1.0, 2026-01-01\n")
+    assert _find(tmp_path / "*") == ["a.jsonl"]
+    _written(tmp_path / "other.log", LINE)
+    assert _find(tmp_path / "*", format="jsonl") == ["a.jsonl", "other.log"]
+    with pytest.raises(UserError, match="matches no file"):
+        _find(tmp_path / "out.*")
+
+
 # === Slices ===
 
 

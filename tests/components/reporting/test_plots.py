@@ -91,6 +91,11 @@ def test_math_and_markup_are_text():
     assert {"$x^2$", "\\frac", "a & <b>"} <= set(words)
 
 
+def test_what_looks_like_svg_in_a_text_is_text():
+    names = ["font: 1px x", 'a id="x"', "url(#a)", "#000001", 'href="#b"']
+    assert set(names) <= set(_words(plots.bars(names, [1] * 5, describe="")))
+
+
 def test_a_name_with_an_underscore_is_in_the_legend():
     svg = plots.lines({"_a": ([1], [1]), "b": ([1], [2])}, describe="", axis="x")
     assert any("_a" in word for word in _words(svg))
