@@ -203,6 +203,8 @@ class Cluster:
         host, temporary = settings.host, os.fspath(self.folder / "tmp")
         values = {
             "env.java.opts.all": " ".join(opened),
+            # A thread that ran out of memory would leave its job waiting for ever.
+            "env.java.opts.taskmanager": "-XX:+ExitOnOutOfMemoryError",
             "jobmanager.rpc.address": host,
             "jobmanager.rpc.port": settings.rpc_port,
             "jobmanager.bind-host": host,
@@ -223,8 +225,6 @@ class Cluster:
             "restart-strategy.type": "fixed-delay",
             "restart-strategy.fixed-delay.attempts": 3,
             "restart-strategy.fixed-delay.delay": "2 s",
-            # A thread that ran out of memory would leave its job waiting for ever.
-            "cluster.uncaught-exception-handling": "FAIL",
             # Workers may take all cores for a while.
             "pekko.ask.timeout": "60 s",
             # A task manager that was killed is noticed soon.
