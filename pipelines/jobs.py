@@ -261,9 +261,6 @@ def _run(arguments: argparse.Namespace) -> tuple[Any, int]:
     if report.scores is None:
         return dataclasses.asdict(report), 0
     score_summary.say_scores(report.scores, output / run.SCORES)
-    console.say()
-    console.say("Next, with files of your own:")
-    console.say("  reviewbeam init my --input 'my/*.jsonl'")
     return dataclasses.asdict(report), _score_code(report.scores)
 
 

@@ -172,6 +172,7 @@ class _Job:
             inference=dataclasses.asdict(self.resolved) | outcome.inference(),
             drift=drift,
             stopped=stopped,
+            others=version.others(),
         )
         finished = Finished(outcome.chunks, self.chunks_before, self.beam_seconds)
         leave = functools.partial(

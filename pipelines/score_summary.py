@@ -20,6 +20,7 @@ class ScoreReport:
     inference: dict[str, Any]  # engine, budget, and what was counted
     drift: list[ServingDrift]  # of what was published now, from the model's training
     stopped: bool  # by the deadline, the limit or a signal
+    others: list[str]  # other versions that the output holds scores of
     # manifest's entries of the files published now
     scored: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     total: int = 0  # scores that the output holds of this version
@@ -60,6 +61,11 @@ def say_scores(report: ScoreReport, output: Place) -> None:
     say(f"  in {output}/model_version={report.version}")
     if report.page:
         say(f"  report: {output}/{report.page}")
+    if report.others:
+        say(
+            "  scores of another model or config lie beside them, and who reads the "
+            f"whole folder reads these too: {', '.join(report.others)}"
+        )
     if report.stopped:
         note(
             f"reviewbeam: stopped before the end; {report.unfinished} files have "

@@ -109,6 +109,10 @@ class ScoresVersion:
         """Returns the number of scores that the manifest lists of this version."""
         return sum(chunk.written for chunk in self._chunks.values())
 
+    def others(self) -> list[str]:
+        """Returns the names of the other versions that the folder has scores of."""
+        return sorted(self.manifest.data["versions"].keys() - {self.name})
+
     def plan(
         self, files: list[CorpusFile], slice_bytes: int, salvages: bool
     ) -> tuple[list[Unit], dict[str, str]]:

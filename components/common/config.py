@@ -127,7 +127,21 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
         if not isinstance(child, dict):
             raise UserError(f"--set {override!r}: {parent!r} holds no further keys.")
         node = child
-    node[last] = parse_yaml(value, f"--set {override!r}")
+    node[last] = _value(value, override)
+
+
+def _value(text: str, override: str) -> Any:
+    """Reads a list, a mapping, a number, or what else is no text by YAML's rules."""
+    if text.lstrip()[:1] in ("[", "{", '"', "'"):
+        return parse_yaml(text, f"--set {override!r}")
+    try:
+        value = parse_yaml(text, "")
+    except UserError:
+        return text
+    if value is None:
+        return text if text.strip().lower() not in ("", "~", "null") else None
+    # Texts: `body: text`, and `5 # of them`, of which YAML takes a part.
+    return text if isinstance(value, str | dict | list) or "#" in text else value
 
 
 def _explain(config_type: type[Config], problem: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from reviewbeam.components.common.corpus_config import CorpusConfig
 from reviewbeam.components.common.errors import UserError, listing, nearest
 from reviewbeam.components.common.privacy import redacted
 
+_ESCAPES = {"\t": "\\t"}  # as YAML writes them
 _NAME = re.compile(r"[\w.-]{1,40}( [\w.-]{1,40}){0,2}")  # of a column
 _MAGIC = {
     "gzip": b"\x1f\x8b",
@@ -78,12 +79,24 @@ def check_columns(
             raise UserError(
                 f"{path} has no column {column!r}, which {key} names"
                 f"{nearest(column, shown)}. Its columns: {listing(shown)}."
+                f"{_other_delimiter(known)}"
             )
         if list(known).count(column) > 1:
             raise UserError(
                 f"{path} has the column {column!r}, which {key} names, more than once. "
                 "Give its columns different names."
             )
+
+
+def _other_delimiter(known: Sequence[str]) -> str:
+    """Says what may have made a header one field."""
+    found = [sign for sign in ";|\t" if len(known) == 1 and sign in known[0]]
+    if not found:
+        return ""
+    return (
+        f" Is it separated by {found[0]!r}? Set csv_delimiter: in the config, or "
+        f"--set 'csv_delimiter=\"{_ESCAPES.get(found[0], found[0])}\"'."
+    )
 
 
 def shown_name(text: str) -> str:

@@ -114,8 +114,10 @@ def _verdict(evaluation: Evaluation) -> Verdict:
     doubts = [f"{said}: {text}" for said, text in rules if said != HOLDS]
     if verdict["verdict"] == YES:
         undecided = sum(said == UNDECIDED for said, _ in rules)
-        words = f"Blessed: {len(rules) - undecided} of {len(rules)} rules hold"
-        words += f", {undecided} undecided" if undecided else ""
+        if undecided:
+            words = f"Blessed: no rule is broken, {undecided} of {len(rules)} undecided"
+            return Verdict("warning", words, [*doubts, found])
+        words = f"Blessed: {len(rules)} of {len(rules)} rules hold"
         return Verdict("good", words, [*doubts, found])
     if verdict["verdict"] == NO:
         return Verdict("bad", f"Not blessed: {verdict['reason']}", [*doubts, found])

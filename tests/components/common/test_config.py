@@ -166,6 +166,18 @@ def test_later_overrides_win(load):
     assert load("name: a", "name=b", "name=c").name == "c"
 
 
+@pytest.mark.parametrize(
+    "text", ["ref #", "body: text", "|", ",", "- a", "@id", "%x", "&a", "a, b", "*"]
+)
+def test_an_override_of_a_text_is_taken_as_it_is(load, text):
+    assert load("name: a\n", f"name={text}").name == text
+
+
+def test_an_override_in_quotes_is_yaml(load):
+    assert load("name: a\n", 'name="12"').name == "12"
+    assert load("name: a\n", r'name="\t"').name == "\t"
+
+
 def test_an_override_may_empty_a_value(load):
     assert load("name: a\nborder: {width: 2}", "border=").border is None
 

@@ -83,3 +83,21 @@ def test_a_column_in_no_row_names_the_nearest():
         "f has no column 'prodct', which columns.keep.prodct names (did you mean "
         "'product'?). Its columns: 'text', 'product'."
     )
+
+
+@pytest.mark.parametrize(
+    "header, told",
+    [
+        ("id;text", """by ';'? Set csv_delimiter: in the config, or --set 'csv_deli"""),
+        ("id\ttext", r"""by '\t'? Set csv_delimiter: .* --set 'csv_delimiter="\t"'"""),
+        ("id|text", """--set 'csv_delimiter="|"'"""),
+    ],
+)
+def test_another_delimiter_is_told(header, told):
+    with pytest.raises(UserError) as error:
+        check_columns("a.csv", {"columns.text": "text"}, [], [header])
+    for words in told.split(".*"):
+        assert words in str(error.value)
+    with pytest.raises(UserError) as error:
+        check_columns("a.csv", {"columns.text": "text"}, [], ["id", "a;b"])
+    assert "csv_delimiter" not in str(error.value)

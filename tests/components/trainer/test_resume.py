@@ -142,7 +142,10 @@ def test_kills_at_random_steps_change_nothing(whole, launch, tmp_path):
     assert run.end() == 0, run.err
     assert "going on from step" in run.err
     assert results(output) == results(whole)
-    assert sorted(path.name for path in tmp_path.glob("model*")) == ["model"]
+    assert sorted(path.name for path in tmp_path.glob("model*")) == [
+        "model",
+        "model.log",
+    ]
 
 
 def test_a_signal_saves_the_state_and_the_same_command_goes_on(
