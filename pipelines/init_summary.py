@@ -95,6 +95,8 @@ def notes(report: InitReport) -> list[str]:
         )
     if guess.damaged:
         found.append(f"{guess.damaged} ends before its content does.")
+    if report.left:
+        found.append(f"left as they were: {', '.join(report.left)}.")
     output = output_of(report.folder)
     if output.is_dir() and any(output.iterdir()):
         found.append(
@@ -113,6 +115,7 @@ def public(report: InitReport) -> dict[str, Any]:
     return {
         "output": str(report.folder),
         "written": list(report.files),
+        "left": list(report.left),
         "rows": len(report.sample.rows),
         "files": [
             {

@@ -344,13 +344,40 @@ def test_a_folder_that_holds_something(init, here):
     glob = str(SAMPLE / "reviews.jsonl")
     (here / "my").mkdir()
     (here / "my/notes.txt").write_text("mine")
-    refused(init(glob=glob), "notes.txt", "--overwrite")
+    refused(init(glob=glob), "notes.txt", "--overwrite. Of these it replaces none.")
     assert init("--overwrite", glob=glob)[0] == 0
     assert (here / "my/notes.txt").read_text() == "mine"
-    assert init("--overwrite", glob=str(SAMPLE / "new_arrivals.jsonl"))[0] == 0
-    found = sorted(path.name for path in (here / "my").iterdir())
-    assert found == ["notes.txt", "score.yaml"]
+    code, _, err = init(glob=glob)
+    assert code == 2 and "replaces none but 'prepare.yaml', 'train.yaml'" in err
     assert not list(here.glob(".my-*"))
+
+
+def test_overwrite_leaves_what_it_does_not_replace(init, here):
+    assert init(glob=str(SAMPLE / "reviews.jsonl"))[0] == 0
+    with (here / "my/train.yaml").open("a") as file:
+        file.write("# by hand\n")
+    edited = (here / "my/train.yaml").read_text()
+    score = (here / "my/score.yaml").read_text()
+    code, out, _ = init(
+        "--overwrite", "--json", glob=str(SAMPLE / "new_arrivals.jsonl")
+    )
+    assert code == 0
+    told = json.loads(out.splitlines()[-1])
+    assert told["written"] == ["score.yaml"]
+    assert told["left"] == ["prepare.yaml", "train.yaml", "evaluate.yaml", "run.yaml"]
+    assert any(n.startswith("left as they were: prepare") for n in told["notes"])
+    assert (here / "my/train.yaml").read_text() == edited
+    assert (here / "my/score.yaml").read_text() != score
+
+
+def test_overwrite_refuses_configs_that_init_did_not_write(init, here):
+    (here / "my").mkdir()
+    own = "# reviewbeam train --config my/train.yaml\n"  # as configs/ has them
+    (here / "my/train.yaml").write_text(own)
+    code, _, err = init("--overwrite", glob=str(SAMPLE / "reviews.jsonl"))
+    assert code == 2 and "holds 'train.yaml' that init didn't write" in err
+    assert [path.name for path in (here / "my").iterdir()] == ["train.yaml"]
+    assert (here / "my/train.yaml").read_text() == own
 
 
 def test_files_in_an_object_store(init, bucket):
