@@ -1,11 +1,12 @@
 """Writes the configs that `init` guessed: commented YAML, checked, all or none."""
 
+import contextlib
 import os
 import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +97,10 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
     """
     if not str(folder).isprintable():
         raise UserError(f"{str(folder)!r}: the name of a folder was expected.")
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{str(folder)!r} is a file; a folder was expected.")
-    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    with _told_as_mistake(folder):
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{str(folder)!r} is a file; a folder was expected.")
+        found = sorted(os.listdir(folder)) if folder.is_dir() else []
     if found and not overwrite:
         ours = [name for name in _configs_in(folder) if _is_ours(folder / name)]
         raise UserError(
@@ -115,7 +117,8 @@ def write(files: Mapping[str, str], folder: Path) -> tuple[str, ...]:
       The names of other configs that the folder holds, which are left as they are.
 
     Raises:
-      UserError: a file that `init` didn't write has the name of one of these.
+      UserError: a file that `init` didn't write has the name of one of these, or
+        the folder can't be made.
     """
     found = _configs_in(folder)
     if foreign := [n for n in found if n in files and not _is_ours(folder / n)]:
@@ -123,8 +126,9 @@ def write(files: Mapping[str, str], folder: Path) -> tuple[str, ...]:
             f"{str(folder)!r} holds {listing(foreign)} that init didn't write, by the "
             "first line, and won't replace. Name a new folder, or move what is there."
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    with _told_as_mistake(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staged = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
         for name, text in files.items():
             (staged / name).write_text(text, encoding="utf-8")
@@ -137,6 +141,18 @@ def write(files: Mapping[str, str], folder: Path) -> tuple[str, ...]:
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return tuple(name for name in found if name not in files)
+
+
+@contextlib.contextmanager
+def _told_as_mistake(folder: Path) -> Iterator[None]:
+    """Tells the user to name another folder where this one can't be made or read."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"Can't write to the folder {str(folder)!r}: {error.strerror}. Name one "
+            "that can be made, or written to."
+        ) from None
 
 
 def _configs_in(folder: Path) -> list[str]:

@@ -45,6 +45,13 @@ _BYTES = 32 * 2**20  # read of all of them, decompressed
 _LEAST_BYTES = 2 * 2**20  # of a file
 _RANGES = 8  # of plain JSON Lines that are too long to be read as a whole
 _ROW_GROUPS = 3  # of a Parquet file
+# What to do where a rule rejects all records of a file.
+_LOOK = "Look at its first lines."
+_ADVICE = {
+    "invalid_utf8": "Convert it, as with iconv -f LATIN1 -t UTF-8.",
+    "malformed_json": "JSON Lines were expected: one whole object a line.",
+    "not_an_object": 'Each line must be an object, as {"text": "…", "label": "…"}.',
+}
 
 
 @dataclasses.dataclass
@@ -136,9 +143,9 @@ def _sampled(listed: ListedFile, files: int) -> SampledFile:
     if file.read and file.problems.total() == file.read and not file.damaged:
         worst = file.problems.most_common(1)[0][0]
         raise UserError(
-            f"{listed.path} is no {file.format.found} file in UTF-8: none of the "
-            f"{file.read} records that were read can be used ({worst}). Convert it, "
-            "as with iconv -f LATIN1 -t UTF-8."
+            f"{listed.path} is no {file.format.found} file that can be read: none of "
+            f"the {file.read} records that were looked at can be used ({worst}). "
+            f"{_ADVICE.get(worst, _LOOK)}"
         )
     file.rows = kept.rows
     file.columns = file.columns or column_names(n for row in file.rows for n in row)

@@ -99,7 +99,9 @@ def _of_text(path: str, named: str | None, compression: str, head: bytes) -> For
 
 def _check_first_object(path: str, text: bytes) -> None:
     first, *rest = (line.strip() for line in text.split(b"\n", 2)[:2])
-    if rest and not first.endswith(b"}") and not rest[0].startswith(b"{"):
+    if not first.startswith(b"{") or first.endswith(b"}"):
+        return
+    if any(rest) and not rest[0].startswith(b"{"):
         raise UserError(
             f"{path} holds a JSON object over several lines; JSON Lines were expected, "
             "one object a line. Convert it: jq -c . FILE > NEW.jsonl"

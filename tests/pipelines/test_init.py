@@ -278,6 +278,18 @@ def test_results_of_another_corpus_are_told(init, here):
     assert "Note: runs/my holds something already" in out
 
 
+def test_json_tells_no_mail(init, here):
+    rows = [["text", "label", "language"]]
+    rows += [[t, f"u{i % 3}@x.org", f"l{i % 2}@x.org"] for i, t in enumerate(texts(90))]
+    (here / "in/a.csv").write_bytes(csv_bytes(rows))
+    code, out, err = init("--json", "--language", "language")
+    assert code == 0, err
+    assert "@x.org" not in out
+    told = json.loads(out.splitlines()[-1])
+    assert told["labels"]["classes"] == told["labels"]["values"] == {"[mail]": 90}
+    assert told["languages"] == {"other": 90}
+
+
 def test_json_for_programs(init, here):
     code, out, _ = init("--json", glob=str(SAMPLE / "reviews.jsonl"))
     assert code == 0
@@ -317,11 +329,26 @@ def refused(result, *words):
         ("a.bin", bytes(range(256)) * 9, "no format"),
         ("a.parquet", b"PAR1 and no more", "can't be read"),
         ("a.jsonl", b"{\n{\n", "none of the 2 records"),
+        ("a.jsonl", b"{" * 5000 + b"\n", "one whole object a line"),
+        ("a.jsonl", b"1\n2\n", "must be an object"),
+        (
+            "a.csv",
+            b"text,label\n" + b"so it is,1\n" * 90,
+            "'text' (values that repeat), 'label' (no prose)",
+        ),
+        ("a.csv", b"text,label\n,1\n,2\n", "'text' (empty)"),
     ],
 )
 def test_files_that_tell_nothing(init, here, name, content, words):
     (here / "in" / name).write_bytes(content)
-    refused(init(), words)
+    result = init()
+    refused(result, words)
+    assert "iconv -f LATIN1" not in result[2]
+
+
+def test_a_file_in_latin_1_alone(init, here):
+    (here / "in/a.jsonl").write_bytes('{"text": "déçu"}\n'.encode("latin-1") * 9)
+    refused(init(), "iconv -f LATIN1 -t UTF-8", "(invalid_utf8)")
 
 
 def test_a_glob_that_matches_nothing(init):
@@ -338,6 +365,20 @@ def test_a_column_that_is_not_there(init):
     glob = str(SAMPLE / "reviews.jsonl")
     refused(init("--label", "labels", glob=glob), "did you mean 'label'?")
     refused(init("--label", "id", glob=glob), "can't hold labels")
+
+
+def test_a_column_in_two_roles(init):
+    glob = str(SAMPLE / "reviews.jsonl")
+    result = init("--label", "label", "--language", "label", glob=glob)
+    refused(result, "--label and --language both name the column 'label'")
+
+
+@pytest.mark.parametrize("folder", ["a.csv/x", "a.csv/x/y", "/proc/x/y", "x" * 300])
+def test_a_folder_that_cannot_be_made(command, here, folder):
+    (here / "a.csv").write_text("text,label\n")
+    glob = str(SAMPLE / "reviews.jsonl")
+    code, _, err = command("init", folder, "--input", glob)
+    assert code == 2 and "Can't write to the folder" in err, err
 
 
 def test_a_folder_that_holds_something(init, here):
