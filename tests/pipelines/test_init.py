@@ -355,6 +355,31 @@ def test_a_glob_that_matches_nothing(init):
     refused(init(glob="in/*.jsonl"), "matches no file")
 
 
+LICENCE = "MIT License\n\nCopyright (c) 2024 A, B, C\n\nAs is. Without, etc.\n"
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("LICENCE.txt", LICENCE.encode()),  # a column by the name of `MIT License`
+        ("README.md", b"# Reviews, 2024, of ours!\n\nThey are, as said, good.\n"),
+        ("a.png", bytes(range(256)) * 9),
+    ],
+)
+@pytest.mark.parametrize("corpus", ["b.csv", "b.jsonl"])
+def test_a_file_beside_the_corpus(init, here, name, content, corpus):
+    row = b'{"text": "so it is", "label": "a"}\n'
+    rows = row if corpus == "b.jsonl" else b"text,label\nso it is,a\n"
+    (here / "in" / corpus).write_bytes(rows)
+    (here / "in" / name).write_bytes(content)
+    suffix = Path(corpus).suffix
+    refused(
+        init(),
+        f"in/{name} is perhaps no part",
+        f"leaves it out, as '{here}/in/*{suffix}'",
+    )
+
+
 def test_two_kinds_of_csv(init, here):
     (here / "in/a.csv").write_bytes(b"text,label\nso it is,1\n")
     (here / "in/b.csv").write_bytes(b"text;label\nso it is;1\n")
