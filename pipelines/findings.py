@@ -40,7 +40,8 @@ def probe(code: str, seconds: float = _SECONDS) -> Any:
     """
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code],
+            # Without -P, a json.py of the folder that this runs in would be run.
+            [sys.executable, "-P", "-c", code],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

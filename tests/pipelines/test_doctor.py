@@ -132,6 +132,11 @@ def test_a_probe_that_crashes_is_an_error_here(code, words):
         probe(code)
 
 
+def test_a_probe_runs_no_code_of_the_current_folder(here):
+    (here / "json.py").write_text("raise SystemExit(9)")
+    assert probe("import json; print(json.dumps([1]))") == [1]
+
+
 def test_a_probe_that_hangs_is_killed():
     with pytest.raises(ProbeError, match="no answer within 0 s"):
         probe("import time; time.sleep(60)", seconds=0.1)
