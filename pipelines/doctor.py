@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from reviewbeam.pipelines import doctor_machine as machine
 from reviewbeam.pipelines import doctor_packages as packages
 from reviewbeam.pipelines import doctor_tools as tools
-from reviewbeam.pipelines.findings import BAD, Finding
+from reviewbeam.pipelines.findings import BAD, Finding, kill_running
 
 Check = Callable[[], Finding | Iterable[Finding]]
 
@@ -21,7 +21,8 @@ def diagnose(*, beam_file: str | None, outputs: list[str]) -> Iterator[Finding]:
     """
     with ThreadPoolExecutor() as pool:
         # These take the longest, and meanwhile the others are done.
-        tensorflow = pool.submit(tools.tensorflow)
+        gpus = pool.submit(machine.gpus)
+        tensorflow = pool.submit(lambda: tools.tensorflow(gpus.result()[1]))
         openvino = pool.submit(tools.openvino)
         checks: dict[str, Check] = {
             "Python": packages.python,
@@ -33,6 +34,7 @@ def diagnose(*, beam_file: str | None, outputs: list[str]) -> Iterator[Finding]:
             "memory": machine.memory,
             "cores": machine.cores,
             "processor": machine.processor,
+            "GPUs": lambda: gpus.result()[0],
             "disk": lambda: machine.disks(outputs),
             "encoder": tools.encoder,
             "Java": lambda: tools.java(beam_file),
@@ -41,8 +43,11 @@ def diagnose(*, beam_file: str | None, outputs: list[str]) -> Iterator[Finding]:
             "TensorFlow": tensorflow.result,
             "OpenVINO": openvino.result,
         }
-        for name, check in checks.items():
-            yield from _findings(name, check)
+        try:
+            for name, check in checks.items():
+                yield from _findings(name, check)
+        finally:
+            kill_running()  # where this was stopped, the pool would wait for it
 
 
 def _findings(name: str, check: Check) -> Iterator[Finding]:

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,15 @@ from reviewbeam.components.common.config import parse_yaml
 from reviewbeam.components.common.encoder_directory import open_encoder
 from reviewbeam.components.common.errors import ReviewbeamError, UserError
 from reviewbeam.components.common.host_copies import cache_root
-from reviewbeam.pipelines.findings import BAD, GOOD, WARNING, Finding, ProbeError, probe
+from reviewbeam.pipelines.findings import (
+    BAD,
+    GOOD,
+    WARNING,
+    Finding,
+    ProbeError,
+    probe,
+    run,
+)
 from reviewbeam.pipelines.flink_cluster import FlinkCluster, UnreachableError
 
 _CLUSTER_FILE = "runs/flink/beam.yaml"
@@ -20,8 +27,10 @@ _SECONDS = 20.0  # for a command to tell its version
 _OLDEST_JAVA = 11
 _JAVA = "Debian and Ubuntu: apt-get install default-jre-headless"
 # Matrices of each precision, since it is these that die where the guard is needed.
+# GPUS is what nvidia-smi told, as a command that can't hang: the rule for what
+# CUDA_VISIBLE_DEVICES leaves is the trainer's.
 _TENSORFLOW = """
-import json, os
+import json, os, sys
 import reviewbeam.components
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
@@ -31,7 +40,8 @@ with tf.device("CPU"):
     for kind in (tf.float32, tf.bfloat16):
         matrix = tf.ones([64, 64], kind)
         assert float(tf.matmul(matrix, matrix)[0, 0]) == 64
-shown = usable_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
+told = (sys.executable, "-c", f"print({GPUS!r})")
+shown = usable_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"), told)
 print(json.dumps({"version": tf.__version__, "seen": seen, "shown": shown}))
 """
 _OPENVINO = """
@@ -44,10 +54,14 @@ print(json.dumps({"devices": core.available_devices, "kinds": list(told)}))
 """
 
 
-def tensorflow() -> Finding:
-    """Tells whether TensorFlow works, and sees the GPUs that the driver shows."""
+def tensorflow(gpus: str) -> Finding:
+    """Tells whether TensorFlow works, and sees the GPUs that the driver shows.
+
+    Args:
+      gpus: what `nvidia-smi -L` told.
+    """
     try:
-        told = probe(_TENSORFLOW)
+        told = probe(f"GPUS = {gpus!r}\n{_TENSORFLOW}")
     except ProbeError as error:
         advice = "Install it again: scripts/setup.sh. Look at the processor's line too."
         return Finding("TensorFlow", BAD, f"doesn't work: {error}", advice)
@@ -186,14 +200,5 @@ def _cluster_settings(beam_file: str | None) -> dict[str, Any] | None:
 
 
 def _told(command: list[str]) -> str:
-    done = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=_SECONDS,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    return done.stdout
+    done = run(command, _SECONDS)
+    return done.stdout + done.stderr

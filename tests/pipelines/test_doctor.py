@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections import namedtuple
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
@@ -12,7 +13,13 @@ from threading import Thread
 import pytest
 import yaml
 
-from reviewbeam.pipelines import doctor, doctor_machine, doctor_packages, doctor_tools
+from reviewbeam.pipelines import (
+    doctor,
+    doctor_machine,
+    doctor_packages,
+    doctor_tools,
+    findings,
+)
 from reviewbeam.pipelines.findings import BAD, GOOD, WARNING, Finding, ProbeError, probe
 
 _GIB = 2**30
@@ -48,7 +55,20 @@ def quick(monkeypatch):
     """The libraries are not asked."""
     for name in ("tensorflow", "openvino"):
         finding = Finding(name, GOOD, "not asked")
-        monkeypatch.setattr(doctor_tools, name, lambda finding=finding: finding)
+        monkeypatch.setattr(doctor_tools, name, lambda *_, found=finding: found)
+
+
+def is_gone(pid):
+    """Tells whether a process has ended, or does so within seconds."""
+    for _ in range(100):
+        try:
+            with open(f"/proc/{pid}/stat") as file:
+                if file.read().rsplit(")", 1)[1].split()[0] == "Z":
+                    return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def _told(monkeypatch, **told):
@@ -104,7 +124,7 @@ def test_a_beam_file_that_cannot_be_read_is_a_bad_line(command, quick, here):
 def test_the_command_imports_no_library_itself(here):
     script = (
         "import sys\nfrom reviewbeam.pipelines import doctor, doctor_tools as tools\n"
-        "tools.tensorflow = tools.openvino = lambda: []\n"
+        "tools.tensorflow = tools.openvino = lambda *_: []\n"
         "list(doctor.diagnose(beam_file=None, outputs=['x']))\n"
         "heavy = {'tensorflow', 'apache_beam', 'openvino'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
@@ -138,30 +158,65 @@ def test_a_probe_runs_no_code_of_the_current_folder(here):
 
 
 def test_a_probe_that_hangs_is_killed():
-    with pytest.raises(ProbeError, match="no answer within 0 s"):
+    with pytest.raises(ProbeError, match="no answer within 0.1 s"):
         probe("import time; time.sleep(60)", seconds=0.1)
 
 
 def test_tensorflow_that_dies_is_bad(monkeypatch):
     crash = "import os; os.kill(os.getpid(), 4)"
     monkeypatch.setattr(doctor_tools, "_TENSORFLOW", crash)
-    found = doctor_tools.tensorflow()
+    found = doctor_tools.tensorflow("")
     assert found.state == BAD and "SIGILL" in found.found
 
 
 def test_no_gpu_is_good(monkeypatch):
     _told(monkeypatch, version="2.16.2", seen=0, shown=0)
-    found = doctor_tools.tensorflow()
+    found = doctor_tools.tensorflow("")
     assert (found.state, found.advice) == (GOOD, "")
     assert found.found == "2.16.2; GPUs: none, training runs on the CPU"
 
 
 def test_a_gpu_that_tensorflow_does_not_see_is_bad(programs):
     programs("nvidia-smi", "echo 'GPU 0: NVIDIA A100 (UUID: GPU-1)'")
-    found = doctor_tools.tensorflow()  # the true one
+    found, told = doctor_machine.gpus()
+    assert (found.state, found.found) == (GOOD, "NVIDIA A100")
+    programs("nvidia-smi", "exec /bin/sleep 60")  # isn't asked again
+    found = doctor_tools.tensorflow(told)  # the true one
     assert found.state == BAD
     assert found.found.endswith("sees 0 of the 1 GPUs of nvidia-smi")
     assert "reviewbeam[gpu]" in found.advice and "driver" in found.advice
+
+
+def test_a_driver_that_hangs_is_not_tensorflows_fault(programs, tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor_machine, "_SECONDS_OF_DRIVER", 0.5)
+    pid = tmp_path / "pid"
+    programs("nvidia-smi", f"/bin/sleep 60 & echo $! > {pid}; wait")
+    found, told = doctor_machine.gpus()
+    assert (found.state, told) == (BAD, "")
+    assert found.found == "nvidia-smi gave no answer within 0.5 s"
+    assert is_gone(int(pid.read_text()))  # its child too
+
+
+def test_a_driver_that_fails_is_a_warning(programs):
+    assert doctor_machine.gpus()[0].state == GOOD  # there is none
+    programs("nvidia-smi", "echo 'no driver'; exit 9")
+    found, told = doctor_machine.gpus()
+    assert (found.state, told) == (WARNING, "")
+    assert found.found == "nvidia-smi fails: no driver"
+
+
+def test_what_runs_is_killed_where_doctor_is_stopped(quick, here, monkeypatch):
+    def hang(gpus):
+        probe("import time; time.sleep(60)")
+
+    monkeypatch.setattr(doctor_tools, "tensorflow", hang)
+    findings_of = doctor.diagnose(beam_file=None, outputs=[])
+    next(findings_of)
+    while not findings._running:
+        time.sleep(0.01)
+    start = time.monotonic()
+    findings_of.close()
+    assert time.monotonic() - start < 20
 
 
 def test_openvino_that_is_not_installed_is_good(monkeypatch):
