@@ -11,6 +11,7 @@ from reviewbeam.components.common.config import parse_yaml
 from reviewbeam.components.common.encoder_directory import open_encoder
 from reviewbeam.components.common.errors import ReviewbeamError, UserError
 from reviewbeam.components.common.host_copies import cache_root
+from reviewbeam.pipelines.doctor_packages import how_to_add, how_to_mend
 from reviewbeam.pipelines.findings import (
     BAD,
     GOOD,
@@ -63,7 +64,7 @@ def tensorflow(gpus: str) -> Finding:
     try:
         told = probe(f"GPUS = {gpus!r}\n{_TENSORFLOW}")
     except ProbeError as error:
-        advice = "Install it again: scripts/setup.sh. Look at the processor's line too."
+        advice = f"Look at the processor's line. {how_to_mend()}"
         return Finding("TensorFlow", BAD, f"doesn't work: {error}", advice)
     seen, shown = told["seen"], told["shown"]
     found = f"{told['version']}; GPUs: {seen or 'none'}"
@@ -72,8 +73,8 @@ def tensorflow(gpus: str) -> Finding:
             "TensorFlow",
             BAD,
             f"{told['version']} sees {seen} of the {shown} GPUs of nvidia-smi",
-            "pip install 'reviewbeam[gpu]' brings CUDA's libraries; the driver must "
-            "be new enough for them (nvidia-smi tells its version).",
+            f"CUDA's libraries: {how_to_add('gpu')}. The driver must be new enough for "
+            "them (nvidia-smi tells its version).",
         )
     if not seen:
         found += ", training runs on the CPU"
@@ -85,12 +86,12 @@ def openvino() -> Finding:
     try:
         version = metadata.version("openvino")
     except metadata.PackageNotFoundError:
-        found = "not installed: TensorFlow scores (pip install 'reviewbeam[openvino]')"
+        found = f"not installed: TensorFlow scores ({how_to_add('openvino')})"
         return Finding("OpenVINO", GOOD, found)
     try:
         told = probe(_OPENVINO)
     except ProbeError as error:
-        advice = "pip install --upgrade 'reviewbeam[openvino]', or uninstall openvino."
+        advice = f"Uninstall openvino. Or: {how_to_mend('openvino')}"
         return Finding("OpenVINO", BAD, f"doesn't work: {error}", advice)
     kinds = [kind for kind in ("INT8", "BF16", "FP16") if kind in told["kinds"]]
     devices = ", ".join(told["devices"])

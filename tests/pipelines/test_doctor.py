@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -184,7 +185,7 @@ def test_a_gpu_that_tensorflow_does_not_see_is_bad(programs):
     found = doctor_tools.tensorflow(told)  # the true one
     assert found.state == BAD
     assert found.found.endswith("sees 0 of the 1 GPUs of nvidia-smi")
-    assert "reviewbeam[gpu]" in found.advice and "driver" in found.advice
+    assert "scripts/setup.sh gpu" in found.advice and "driver" in found.advice
 
 
 def test_a_driver_that_hangs_is_not_tensorflows_fault(programs, tmp_path, monkeypatch):
@@ -225,7 +226,7 @@ def test_openvino_that_is_not_installed_is_good(monkeypatch):
 
     monkeypatch.setattr(doctor_tools.metadata, "version", version)
     found = doctor_tools.openvino()
-    assert found.state == GOOD and "reviewbeam[openvino]" in found.found
+    assert found.state == GOOD and "scripts/setup.sh openvino" in found.found
 
 
 # === Packages ===
@@ -237,6 +238,8 @@ def locked(tmp_path, monkeypatch):
 
     def check(text):
         (tmp_path / doctor_packages.lock_name()).write_text(text)
+        (tmp_path / "scripts").mkdir()
+        (tmp_path / "scripts" / "setup.sh").touch()
         monkeypatch.setattr(doctor_packages, "ROOT", tmp_path)
         return doctor_packages.locked()
 
@@ -296,14 +299,28 @@ def test_extras_are_named_with_the_line_that_installs_them(declared):
              {"tf": "2.16", "kt": "1.4"})  # fmt: skip
     found = doctor_packages.extras()
     assert found.state == GOOD
-    assert found.found == "tune; pip install 'reviewbeam[gpu,hf]' adds the others"
+    assert found.found == "tune; to add others: scripts/setup.sh gpu hf"
 
 
 def test_an_extra_of_another_version_is_a_warning(declared):
     declared({"reviewbeam": ["kt>=1; extra == 'tune'"], "kt": []}, {"kt": "0.9"})
     found = doctor_packages.extras()
     assert found.state == WARNING and "kt is 0.9, not >=1" in found.found
-    assert found.advice == "pip install --upgrade 'reviewbeam[tune]'"
+    assert found.advice.endswith("rm -f .venv/.reviewbeam; scripts/setup.sh tune")
+
+
+def test_without_a_checkout_the_wheel_is_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor_packages, "ROOT", tmp_path)
+    wheel = "pip install './reviewbeam-….whl"
+    assert doctor_packages.how_to_add("gpu") == f"{wheel}[gpu]'"
+    assert doctor_packages.how_to_mend().endswith(f"again: {wheel}'")
+    assert doctor_packages.how_to_mend("hf", "gpu").endswith(f"{wheel}[hf,gpu]'")
+
+
+def test_nothing_is_installed_by_a_name_that_a_stranger_may_hold():
+    for module in (doctor, doctor_machine, doctor_packages, doctor_tools, findings):
+        with open(module.__file__, encoding="utf-8") as file:
+            assert not re.search(r"pip install [^\n/]*reviewbeam", file.read())
 
 
 @pytest.mark.parametrize(
