@@ -1,7 +1,8 @@
 """`doctor`: looks at all that jobs need, and says what to do about what is wrong."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from reviewbeam.pipelines import doctor_machine as machine
 from reviewbeam.pipelines import doctor_packages as packages
@@ -12,13 +13,22 @@ Check = Callable[[], Finding | Iterable[Finding]]
 
 
 def diagnose(*, beam_file: str | None, outputs: list[str]) -> Iterator[Finding]:
-    """Yields a finding after the other; no check ends this, whatever it meets.
+    """Returns findings, one after the other; no check ends this, whatever it meets.
 
     Args:
       beam_file: Beam's options, which may name a Flink cluster; None: those of the
         cluster that scripts/flink/up started here, if there is one.
       outputs: folders that jobs are to write.
+
+    Raises:
+      UserError: Beam's options can't be read.
     """
+    return _all_findings(tools.cluster_settings(beam_file), outputs)
+
+
+def _all_findings(
+    settings: Mapping[str, Any] | None, outputs: list[str]
+) -> Iterator[Finding]:
     with ThreadPoolExecutor() as pool:
         # These take the longest, and meanwhile the others are done.
         gpus = pool.submit(machine.gpus)
@@ -37,9 +47,9 @@ def diagnose(*, beam_file: str | None, outputs: list[str]) -> Iterator[Finding]:
             "GPUs": lambda: gpus.result()[0],
             "disk": lambda: machine.disks(outputs),
             "encoder": tools.encoder,
-            "Java": lambda: tools.java(beam_file),
+            "Java": lambda: tools.java(settings),
             "Maven": tools.maven,
-            "Flink": lambda: tools.flink(beam_file),
+            "Flink": lambda: tools.flink(settings),
             "TensorFlow": tensorflow.result,
             "OpenVINO": openvino.result,
         }

