@@ -1,9 +1,10 @@
-"""What `doctor` looks at in the machine: memory, cores, processor, disks."""
+"""What `doctor` looks at in the machine: memory, cores, GPUs, disks."""
 
 import math
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +16,12 @@ from reviewbeam.components.common.processor import (
     VARIABLE,
     amx_is_broken,
 )
-from reviewbeam.pipelines.findings import BAD, GOOD, WARNING, Finding
+from reviewbeam.pipelines.findings import BAD, GOOD, WARNING, Finding, run
 
 _GIB = 2**30
 _LITTLE_MEMORY, _TOO_LITTLE_MEMORY = 6 * _GIB, 2 * _GIB
 _LITTLE_DISK, _TOO_LITTLE_DISK = 8 * _GIB, _GIB
+_SECONDS_OF_DRIVER = 10.0  # for nvidia-smi, which takes two where no job uses a GPU
 _CPUINFO = Path("/proc/cpuinfo")
 _MEMINFO = Path("/proc/meminfo")
 _MEMBERSHIP = Path("/proc/self/cgroup")
@@ -97,6 +99,28 @@ def processor() -> Finding:
     if "avx2" not in flags:
         return Finding("processor", WARNING, found, "Expect a fraction of the speed.")
     return Finding("processor", GOOD, found)
+
+
+def gpus() -> tuple[Finding, str]:
+    """Asks the driver for the GPUs.
+
+    Returns:
+      What was found; and what `nvidia-smi -L` told, where it works, else nothing.
+    """
+    advice = "Look at dmesg for the driver's faults; a restart of the machine may help."
+    try:
+        done = run(["nvidia-smi", "-L"], _SECONDS_OF_DRIVER)
+    except OSError:
+        return Finding("GPUs", GOOD, "no nvidia-smi, so none of NVIDIA"), ""
+    except subprocess.TimeoutExpired:
+        found = f"nvidia-smi gave no answer within {_SECONDS_OF_DRIVER:g} s"
+        return Finding("GPUs", BAD, found, advice), ""
+    names = re.findall(r"^GPU \d+: (.+?)(?: \(UUID.*)?$", done.stdout, re.M)
+    if done.returncode:
+        said = " ".join(f"{done.stdout} {done.stderr}".split())[:200]
+        found = f"nvidia-smi fails: {said or f'exit code {done.returncode}'}"
+        return Finding("GPUs", WARNING, found, advice), ""
+    return Finding("GPUs", GOOD, ", ".join(names) or "none"), done.stdout
 
 
 def disks(outputs: list[str]) -> Iterator[Finding]:

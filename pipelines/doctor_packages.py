@@ -5,7 +5,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -18,6 +18,7 @@ _OLD_LOCK, _NEW_LOCK = "requirements-glibc2.28.lock", "requirements-glibc2.39.lo
 # As scripts/setup.sh has them.
 _PYTHONS = {_OLD_LOCK: ((3, 11),), _NEW_LOCK: ((3, 11), (3, 12), (3, 13))}
 _MISSING = " is missing"
+_WHEEL = "reviewbeam-….whl"
 _COMPILED = ("tensorflow", "apache_beam", "reviewbeam.pipelines")
 
 
@@ -60,8 +61,7 @@ def declared() -> Finding:
     if not problems:
         count = len(_requirements(None))
         return Finding("packages", GOOD, f"all {count} in the declared ranges")
-    advice = "Run scripts/setup.sh, or: pip install --upgrade reviewbeam"
-    return Finding("packages", BAD, "; ".join(problems), advice)
+    return Finding("packages", BAD, "; ".join(problems), how_to_mend())
 
 
 def locked() -> Finding:
@@ -86,7 +86,7 @@ def locked() -> Finding:
         return Finding("lock", GOOD, f"all {count} packages as {name} has them")
     found = f"{len(other)} of {count} differ from {name}: {'; '.join(other[:5])}"
     found += "; …" if len(other) > 5 else ""
-    return Finding("lock", WARNING, found, "scripts/setup.sh installs the lock's.")
+    return Finding("lock", WARNING, found, how_to_mend())
 
 
 def extras() -> Finding:
@@ -106,13 +106,38 @@ def extras() -> Finding:
             wrong.append((name, "; ".join(problems)))
     found = ", ".join(whole) or "none"
     if missing:
-        found += f"; pip install 'reviewbeam[{','.join(missing)}]' adds the others"
+        found += f"; to add others: {how_to_add(*missing)}"
     if wrong:
         found += "; " + "; ".join(f"{name}: {problems}" for name, problems in wrong)
-        broken = ",".join(name for name, _ in wrong)
-        advice = f"pip install --upgrade 'reviewbeam[{broken}]'"
-        return Finding("extras", WARNING, found, advice)
+        return Finding(
+            "extras", WARNING, found, how_to_mend(*(name for name, _ in wrong))
+        )
     return Finding("extras", GOOD, found)
+
+
+def how_to_add(*extras: str) -> str:
+    """Returns the line that adds extras."""
+    if _in_checkout():
+        return " ".join(["scripts/setup.sh", *extras])
+    return _install_wheel(extras)
+
+
+def how_to_mend(*extras: str) -> str:
+    """Returns what brings the packages back that reviewbeam and extras need."""
+    if _in_checkout():
+        line = " ".join(["scripts/setup.sh", *(extras or ["[EXTRA…]"])])
+        return f"Make .venv anew: rm -f .venv/.reviewbeam; {line}"
+    return f"Install the wheel that you have again: {_install_wheel(extras)}"
+
+
+def _install_wheel(extras: Sequence[str]) -> str:
+    """By a path: a name is looked for in an index, where a stranger may hold it."""
+    named = f"[{','.join(extras)}]" if extras else ""
+    return f"pip install './{_WHEEL}{named}'"
+
+
+def _in_checkout() -> bool:
+    return (ROOT / "scripts" / "setup.sh").is_file()
 
 
 def bytecode() -> Finding:

@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,16 @@ from reviewbeam.components.common.config import parse_yaml
 from reviewbeam.components.common.encoder_directory import open_encoder
 from reviewbeam.components.common.errors import ReviewbeamError, UserError
 from reviewbeam.components.common.host_copies import cache_root
-from reviewbeam.pipelines.findings import BAD, GOOD, WARNING, Finding, ProbeError, probe
+from reviewbeam.pipelines.doctor_packages import how_to_add, how_to_mend
+from reviewbeam.pipelines.findings import (
+    BAD,
+    GOOD,
+    WARNING,
+    Finding,
+    ProbeError,
+    probe,
+    run,
+)
 from reviewbeam.pipelines.flink_cluster import FlinkCluster, UnreachableError
 
 _CLUSTER_FILE = "runs/flink/beam.yaml"
@@ -20,8 +29,10 @@ _SECONDS = 20.0  # for a command to tell its version
 _OLDEST_JAVA = 11
 _JAVA = "Debian and Ubuntu: apt-get install default-jre-headless"
 # Matrices of each precision, since it is these that die where the guard is needed.
+# GPUS is what nvidia-smi told, as a command that can't hang: the rule for what
+# CUDA_VISIBLE_DEVICES leaves is the trainer's.
 _TENSORFLOW = """
-import json, os
+import json, os, sys
 import reviewbeam.components
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
@@ -31,7 +42,8 @@ with tf.device("CPU"):
     for kind in (tf.float32, tf.bfloat16):
         matrix = tf.ones([64, 64], kind)
         assert float(tf.matmul(matrix, matrix)[0, 0]) == 64
-shown = usable_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
+told = (sys.executable, "-c", f"print({GPUS!r})")
+shown = usable_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"), told)
 print(json.dumps({"version": tf.__version__, "seen": seen, "shown": shown}))
 """
 _OPENVINO = """
@@ -44,12 +56,16 @@ print(json.dumps({"devices": core.available_devices, "kinds": list(told)}))
 """
 
 
-def tensorflow() -> Finding:
-    """Tells whether TensorFlow works, and sees the GPUs that the driver shows."""
+def tensorflow(gpus: str) -> Finding:
+    """Tells whether TensorFlow works, and sees the GPUs that the driver shows.
+
+    Args:
+      gpus: what `nvidia-smi -L` told.
+    """
     try:
-        told = probe(_TENSORFLOW)
+        told = probe(f"GPUS = {gpus!r}\n{_TENSORFLOW}")
     except ProbeError as error:
-        advice = "Install it again: scripts/setup.sh. Look at the processor's line too."
+        advice = f"Look at the processor's line. {how_to_mend()}"
         return Finding("TensorFlow", BAD, f"doesn't work: {error}", advice)
     seen, shown = told["seen"], told["shown"]
     found = f"{told['version']}; GPUs: {seen or 'none'}"
@@ -58,8 +74,8 @@ def tensorflow() -> Finding:
             "TensorFlow",
             BAD,
             f"{told['version']} sees {seen} of the {shown} GPUs of nvidia-smi",
-            "pip install 'reviewbeam[gpu]' brings CUDA's libraries; the driver must "
-            "be new enough for them (nvidia-smi tells its version).",
+            f"CUDA's libraries: {how_to_add('gpu')}. The driver must be new enough for "
+            "them (nvidia-smi tells its version).",
         )
     if not seen:
         found += ", training runs on the CPU"
@@ -71,12 +87,12 @@ def openvino() -> Finding:
     try:
         version = metadata.version("openvino")
     except metadata.PackageNotFoundError:
-        found = "not installed: TensorFlow scores (pip install 'reviewbeam[openvino]')"
+        found = f"not installed: TensorFlow scores ({how_to_add('openvino')})"
         return Finding("OpenVINO", GOOD, found)
     try:
         told = probe(_OPENVINO)
     except ProbeError as error:
-        advice = "pip install --upgrade 'reviewbeam[openvino]', or uninstall openvino."
+        advice = f"Uninstall openvino. Or: {how_to_mend('openvino')}"
         return Finding("OpenVINO", BAD, f"doesn't work: {error}", advice)
     kinds = [kind for kind in ("INT8", "BF16", "FP16") if kind in told["kinds"]]
     devices = ", ".join(told["devices"])
@@ -84,9 +100,33 @@ def openvino() -> Finding:
     return Finding("OpenVINO", GOOD, found)
 
 
-def java(beam_file: str | None) -> Finding:
+def cluster_settings(beam_file: str | None) -> dict[str, Any] | None:
+    """Returns Beam's options of a file for Flink; None: it isn't there, or names none.
+
+    Args:
+      beam_file: its path; None: the one that scripts/flink/up makes.
+
+    Raises:
+      UserError: the file can't be read, or is no mapping.
+    """
+    path = Path(beam_file or _CLUSTER_FILE)
+    if beam_file is None and not path.is_file():
+        return None
+    try:
+        settings = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it isn't UTF-8"
+        raise UserError(
+            f"Can't read {str(path)!r}: {reason}. A YAML file of Beam's options was "
+            "expected."
+        ) from None
+    if not isinstance(settings, dict):
+        raise UserError(f"{str(path)!r} must hold a mapping of option to value.")
+    return settings if settings.get("runner") == "FlinkRunner" else None
+
+
+def java(settings: Mapping[str, Any] | None) -> Finding:
     """Looks for the Java that Beam's job server for Flink runs on."""
-    settings = _cluster_settings(beam_file)
     home = os.environ.get("JAVA_HOME")
     command = (settings or {}).get("job_server_java_launcher") or (
         os.path.join(home, "bin", "java") if home else "java"
@@ -119,9 +159,8 @@ def maven() -> Finding:
     return Finding("Maven", GOOD, match[1])
 
 
-def flink(beam_file: str | None) -> Finding:
-    """Asks the cluster that an options file names."""
-    settings = _cluster_settings(beam_file)
+def flink(settings: Mapping[str, Any] | None) -> Finding:
+    """Asks the cluster that Beam's options name."""
     if settings is None:
         return Finding("Flink", GOOD, "none configured; scripts/flink/up starts one")
     master = str(settings.get("flink_master", "[auto]")).strip()
@@ -167,33 +206,6 @@ def encoder() -> Finding:
     )
 
 
-def _cluster_settings(beam_file: str | None) -> dict[str, Any] | None:
-    """Returns Beam's options of a file for Flink; None: there is no such file.
-
-    Raises:
-      UserError: the file can't be read.
-    """
-    path = Path(beam_file or _CLUSTER_FILE)
-    if beam_file is None and not path.is_file():
-        return None
-    try:
-        settings = parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"Can't read {str(path)!r}: {error}") from None
-    if not isinstance(settings, dict):
-        raise UserError(f"{str(path)!r} must hold a mapping of option to value.")
-    return settings if settings.get("runner") == "FlinkRunner" else None
-
-
 def _told(command: list[str]) -> str:
-    done = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=_SECONDS,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    return done.stdout
+    done = run(command, _SECONDS)
+    return done.stdout + done.stderr

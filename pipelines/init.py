@@ -27,6 +27,7 @@ class InitReport:
     guess: CorpusGuess
     folder: Path
     files: tuple[str, ...]  # names of the configs
+    left: tuple[str, ...]  # names of configs that were there, and not replaced
     no_encoder: str | None  # why the encoder can't be used, and what brings it
 
 
@@ -45,10 +46,11 @@ def init(
       globs: of the corpus.
       encoder: that the configs name; it needn't be there yet.
       given: role (text, label, language, id) -> column, where the user knows better.
-      overwrite: replace the configs that a folder holds.
+      overwrite: replace configs that an earlier call wrote into the folder.
 
     Raises:
-      UserError: the folder holds something, or the files tell too little.
+      UserError: the folder holds what is not to be replaced, or the files tell too
+        little.
     """
     init_configs.check_folder(folder, overwrite=overwrite)
     sample = sample_corpus(globs)
@@ -59,8 +61,8 @@ def init(
     except UserError as error:
         no_encoder = str(error)
     files = init_configs.render(guess, folder, globs, encoder, positions)
-    init_configs.write(files, folder)
-    return InitReport(sample, guess, folder, tuple(files), no_encoder)
+    left = init_configs.write(files, folder)
+    return InitReport(sample, guess, folder, tuple(files), left, no_encoder)
 
 
 def _detector() -> Detect | None:

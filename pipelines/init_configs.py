@@ -1,11 +1,12 @@
 """Writes the configs that `init` guessed: commented YAML, checked, all or none."""
 
+import contextlib
 import os
 import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ _COMMANDS = {
     "evaluate": "--model {run}/model --dataset {run}/dataset --output {run}/evaluation",
     "score": "--model {run}/model --output {run}/scores",
 }
+_MARK = "# Written by reviewbeam init, whose --overwrite replaces files that begin so."
 _PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./*-]*")
 _SHARES = ((60, 0.25), (300, 0.2), (1000, 0.15))  # texts below -> of validation, test
 
@@ -81,6 +83,7 @@ def render(
     if guess.can_train:
         run = environment.get_template("init_run.jinja").render(values, **bodies)
         files["run.yaml"] = run
+    files = {name: f"{_MARK}\n{text}" for name, text in files.items()}
     for name, text in files.items():
         check_config(_TYPES[name.removesuffix(".yaml")], parse_yaml(text, name), name)
     return files
@@ -94,36 +97,75 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
     """
     if not str(folder).isprintable():
         raise UserError(f"{str(folder)!r}: the name of a folder was expected.")
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{str(folder)!r} is a file; a folder was expected.")
-    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    with _told_as_mistake(folder):
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{str(folder)!r} is a file; a folder was expected.")
+        found = sorted(os.listdir(folder)) if folder.is_dir() else []
     if found and not overwrite:
+        ours = [name for name in _configs_in(folder) if _is_ours(folder / name)]
         raise UserError(
             f"{str(folder)!r} is not empty: {listing(found, most=6)}. Name a new "
-            "folder, or add --overwrite: configs of the same names are replaced."
+            "folder, or add --overwrite. Of these it replaces "
+            f"{'none but ' if ours else ''}{listing(ours)}."
         )
 
 
-def write(files: Mapping[str, str], folder: Path) -> None:
+def write(files: Mapping[str, str], folder: Path) -> tuple[str, ...]:
     """Writes the files into a folder, all or none of them where it is new or empty.
 
-    Configs of an earlier call that these replace are taken away.
+    Returns:
+      The names of other configs that the folder holds, which are left as they are.
+
+    Raises:
+      UserError: a file that `init` didn't write has the name of one of these, or
+        the folder can't be made.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    found = _configs_in(folder)
+    if foreign := [n for n in found if n in files and not _is_ours(folder / n)]:
+        raise UserError(
+            f"{str(folder)!r} holds {listing(foreign)} that init didn't write, by the "
+            "first line, and won't replace. Name a new folder, or move what is there."
+        )
+    with _told_as_mistake(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staged = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
         for name, text in files.items():
             (staged / name).write_text(text, encoding="utf-8")
         staged.chmod(0o777 & ~_umask())
         if not folder.is_dir() or not any(folder.iterdir()):
             os.rename(staged, folder)
-            return
-        for name in files:
-            os.replace(staged / name, folder / name)
-        for stale in {f"{job}.yaml" for job in _TYPES} - set(files):
-            (folder / stale).unlink(missing_ok=True)
+        else:
+            for name in files:
+                os.replace(staged / name, folder / name)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+    return tuple(name for name in found if name not in files)
+
+
+@contextlib.contextmanager
+def _told_as_mistake(folder: Path) -> Iterator[None]:
+    """Tells the user to name another folder where this one can't be made or read."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"Can't write to the folder {str(folder)!r}: {error.strerror}. Name one "
+            "that can be made, or written to."
+        ) from None
+
+
+def _configs_in(folder: Path) -> list[str]:
+    """The names of the configs that a folder holds, whoever wrote them."""
+    names = (f"{job}.yaml" for job in _TYPES)
+    return [name for name in names if os.path.lexists(folder / name)]
+
+
+def _is_ours(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.readline(len(_MARK) + 2).strip() == _MARK.encode()
 
 
 def output_of(folder: Path) -> Path:

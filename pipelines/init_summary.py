@@ -1,6 +1,7 @@
 """What `init` tells: columns, label values and counts, and no review's text."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from reviewbeam.components.common.errors import listing
@@ -40,7 +41,7 @@ def say_init(report: InitReport) -> None:
     console.say_table(["  role", "column", "how sure", "other candidates"], rows)
     if guess.labels is not None:
         _say_labels(guess.labels)
-    languages = {shown_language(name): n for name, n in guess.languages.items()}
+    languages = _shown_languages(guess.languages)
     how = "by the column" if guess.column("language") else "detected in some texts"
     if languages:
         told = ", ".join(f"{name} {rows}" for name, rows in languages.items())
@@ -95,6 +96,8 @@ def notes(report: InitReport) -> list[str]:
         )
     if guess.damaged:
         found.append(f"{guess.damaged} ends before its content does.")
+    if report.left:
+        found.append(f"left as they were: {', '.join(report.left)}.")
     output = output_of(report.folder)
     if output.is_dir() and any(output.iterdir()):
         found.append(
@@ -113,6 +116,7 @@ def public(report: InitReport) -> dict[str, Any]:
     return {
         "output": str(report.folder),
         "written": list(report.files),
+        "left": list(report.left),
         "rows": len(report.sample.rows),
         "files": [
             {
@@ -131,11 +135,14 @@ def public(report: InitReport) -> dict[str, Any]:
         "labels": labels
         and {
             "type": labels.type,
-            "classes": labels.classes,
-            "values": labels.values,
-            "mapping": labels.mapping,
+            "classes": _redacted_counts(labels.classes),
+            "values": _redacted_counts(labels.values),
+            "mapping": {
+                redacted(value): redacted(name)
+                for value, name in labels.mapping.items()
+            },
         },
-        "languages": guess.languages,
+        "languages": _shown_languages(guess.languages),
         "rejects": guess.rejects,
         "notes": notes(report),
         "encoder": report.no_encoder,
@@ -166,6 +173,21 @@ def _shown(value: str) -> str:
     value = redacted(value)
     value = value if value.isprintable() else ascii(value)
     return value if len(value) <= _CHARACTERS else f"{value[:_CHARACTERS]}…"
+
+
+def _redacted_counts(rows: Mapping[str, int]) -> Counter[str]:
+    """Rows of each value; those that look the same without their mails are one."""
+    found: Counter[str] = Counter()
+    for value, count in rows.items():
+        found[redacted(value)] += count
+    return found
+
+
+def _shown_languages(rows: Mapping[str, int]) -> Counter[str | None]:
+    found: Counter[str | None] = Counter()
+    for name, count in rows.items():
+        found[shown_language(name)] += count
+    return found
 
 
 def _how_to_bring(why: str) -> str:

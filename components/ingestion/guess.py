@@ -93,16 +93,11 @@ def guess_corpus(
     file_format, delimiter = _reading(sample.files)
     rows = sample.rows
     names = sample.columns()
-    for column in given.values():
-        _check_given(column, names, sample.partial_columns())
+    _check_given(given, names, sample.partial_columns())
     profiles = {name: profile(name, rows) for name in names}
     roles, labels = _roles(profiles, given)
     if roles["text"].column is None:
-        raise UserError(
-            "No column looks like the text of reviews: none has a name like text or "
-            "review, or prose in most rows. Columns that all files have: "
-            f"{listing(map(shown_name, names))}. Say which it is: --text COLUMN."
-        )
+        raise _no_text(profiles, given)
     text = roles["text"].column
     texts = [value for row in rows if isinstance(value := row.get(text), str)]
     language = roles["language"].column
@@ -126,18 +121,40 @@ def guess_corpus(
     )
 
 
-def _check_given(column: str, names: Sequence[str], partial: Sequence[str]) -> None:
-    if column in names:
-        return
-    if column in partial:
+def _check_given(
+    given: Mapping[str, str], names: Sequence[str], partial: Sequence[str]
+) -> None:
+    role_of: dict[str, str] = {}
+    for role, column in given.items():
+        if role_of.setdefault(column, role) != role:
+            raise UserError(
+                f"--{role_of[column]} and --{role} both name the column {column!r}: "
+                "a column has one role. Leave out one of them."
+            )
+        if column in names:
+            continue
+        if column in partial:
+            raise UserError(
+                f"Only some of the files have the column {column!r}. Give --input "
+                "those that do."
+            )
+        shown = [shown_name(name) for name in names]
         raise UserError(
-            f"Only some of the files have the column {column!r}. Give --input those "
-            "that do."
+            f"No column {column!r}{nearest(column, shown)}. Columns that all files "
+            f"have: {listing(shown)}."
         )
-    shown = [shown_name(name) for name in names]
-    raise UserError(
-        f"No column {column!r}{nearest(column, shown)}. Columns that all files have: "
-        f"{listing(shown)}."
+
+
+def _no_text(profiles: Mapping[str, Profile], given: Mapping[str, str]) -> UserError:
+    taken = {column: f"the {role}, as you said" for role, column in given.items()}
+    seen = [
+        f"{shown_name(name)!r} ({taken.get(name) or columns.why_no_text(found)})"
+        for name, found in profiles.items()
+    ]
+    return UserError(
+        "No column looks like the text of reviews, which is prose that seldom "
+        f"repeats. Columns that all files have: {', '.join(seen[:12]) or 'none'}"
+        f"{', …' * (len(seen) > 12)}. Say which it is: --text COLUMN."
     )
 
 

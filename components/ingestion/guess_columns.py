@@ -138,10 +138,19 @@ def _best(profiles: Sequence[Profile], rank: Callable[[Profile], float]) -> Choi
     return Choice(first, sure, others)
 
 
+def why_no_text(profile: Profile) -> str | None:
+    """Returns why a column can't be the reviews; None: it can."""
+    if not profile.values:
+        return "empty"
+    if len(profile.texts) < 0.9 * len(profile.values):
+        return "no text"
+    if profile.prose < 0.5:
+        return "no prose"
+    return "values that repeat" if profile.unique < 0.2 else None
+
+
 def _text_rank(profile: Profile) -> float:
-    if len(profile.texts) < 0.9 * len(profile.values) or not profile.texts:
-        return 0.0
-    if profile.prose < 0.5 or profile.unique < 0.2:
+    if why_no_text(profile):
         return 0.0
     rank = math.log2(max(profile.characters, 1)) / 2
     if words.named(profile.name, words.TEXT):

@@ -1,6 +1,7 @@
 """A bounded sample of a corpus whose columns nobody has named yet."""
 
 import dataclasses
+import posixpath
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -36,7 +37,12 @@ from reviewbeam.components.ingestion.sample_rows import (
     named_rows,
     nested_rows,
 )
-from reviewbeam.components.ingestion.sniff import Format, has_header, sniff
+from reviewbeam.components.ingestion.sniff import (
+    Format,
+    has_header,
+    named_format,
+    sniff,
+)
 from reviewbeam.components.ingestion.values import MISSING
 
 _FILES = 40  # looked into, evenly spaced
@@ -45,6 +51,13 @@ _BYTES = 32 * 2**20  # read of all of them, decompressed
 _LEAST_BYTES = 2 * 2**20  # of a file
 _RANGES = 8  # of plain JSON Lines that are too long to be read as a whole
 _ROW_GROUPS = 3  # of a Parquet file
+# What to do where a rule rejects all records of a file.
+_LOOK = "Look at its first lines."
+_ADVICE = {
+    "invalid_utf8": "Convert it, as with iconv -f LATIN1 -t UTF-8.",
+    "malformed_json": "JSON Lines were expected: one whole object a line.",
+    "not_an_object": 'Each line must be an object, as {"text": "…", "label": "…"}.',
+}
 
 
 @dataclasses.dataclass
@@ -102,17 +115,43 @@ def sample_corpus(globs: Sequence[str]) -> Sample:
       globs: as `input` of a config.
 
     Raises:
-      UserError: a glob matches nothing, a file can't be read at all, or a CSV has no
-        header.
+      UserError: a glob matches nothing, a file can't be read at all, a CSV has no
+        header, or a file seems to be no part of the corpus.
     """
     config = CorpusConfig(input=tuple(globs), columns=Columns(text="unknown"))
     listed = list_files(config)
     count = min(len(listed), _FILES)
     chosen = [listed[i * (len(listed) - 1) // max(count - 1, 1)] for i in range(count)]
-    files = [_sampled(file, count) for file in chosen]
+    # By their names; of the others, some may be no part of the corpus.
+    known = [file.path for file in listed if named_format(file.path)[0]]
+    files = []
+    for file in chosen:
+        try:
+            files.append(_sampled(file, count))
+        except UserError as error:
+            if not known or file.path in known:
+                raise
+            raise _stray(file.path, known[0], f"{error}") from None
+    _check_columns_meet(files, known)
     if not any(file.read for file in files):
         raise UserError("The input has no records: there is nothing to guess from.")
     return Sample(files, len(listed))
+
+
+def _check_columns_meet(files: Sequence[SampledFile], known: Sequence[str]) -> None:
+    """Refuses a file whose name tells no format, and that has none of the columns."""
+    named = {c for file in files if file.format.named for c in file.columns}
+    for file in files if named else ():
+        if file.format.named is None and file.read and named.isdisjoint(file.columns):
+            raise _stray(file.path, known[0], "It has none of the others' columns.")
+
+
+def _stray(path: str, known: str, why: str) -> UserError:
+    glob = posixpath.join(posixpath.dirname(known), f"*{posixpath.splitext(known)[1]}")
+    return UserError(
+        f"{path} is perhaps no part of the corpus: its name tells no format, as that "
+        f"of {known} does. Give an --input that leaves it out, as {glob!r}. {why}"
+    )
 
 
 def _sampled(listed: ListedFile, files: int) -> SampledFile:
@@ -136,9 +175,9 @@ def _sampled(listed: ListedFile, files: int) -> SampledFile:
     if file.read and file.problems.total() == file.read and not file.damaged:
         worst = file.problems.most_common(1)[0][0]
         raise UserError(
-            f"{listed.path} is no {file.format.found} file in UTF-8: none of the "
-            f"{file.read} records that were read can be used ({worst}). Convert it, "
-            "as with iconv -f LATIN1 -t UTF-8."
+            f"{listed.path} is no {file.format.found} file that can be read: none of "
+            f"the {file.read} records that were looked at can be used ({worst}). "
+            f"{_ADVICE.get(worst, _LOOK)}"
         )
     file.rows = kept.rows
     file.columns = file.columns or column_names(n for row in file.rows for n in row)

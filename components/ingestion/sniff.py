@@ -52,11 +52,7 @@ def sniff(path: str, source) -> Format:
       UserError: it is of no format that can be read.
       DamagedFileError: its compressed data is broken at its beginning.
     """
-    stem, suffix = posixpath.splitext(path.lower())
-    compression = COMPRESSIONS.get(suffix, "none")
-    if compression != "none":
-        suffix = posixpath.splitext(stem)[1]
-    named = FORMATS.get(suffix)
+    named, compression = named_format(path)
     start = source.read(4)
     found = "parquet" if named is None and start == b"PAR1" else named
     check_magic(path, start, found or "text", compression)
@@ -69,6 +65,15 @@ def sniff(path: str, source) -> Format:
         if len(head) >= HEAD_BYTES:
             break
     return _of_text(path, named, compression, head[:HEAD_BYTES])
+
+
+def named_format(path: str) -> tuple[str | None, str]:
+    """Returns the format that a file's name tells, or None, and its compression."""
+    stem, suffix = posixpath.splitext(path.lower())
+    compression = COMPRESSIONS.get(suffix, "none")
+    if compression != "none":
+        suffix = posixpath.splitext(stem)[1]
+    return FORMATS.get(suffix), compression
 
 
 def _of_text(path: str, named: str | None, compression: str, head: bytes) -> Format:
@@ -99,7 +104,9 @@ def _of_text(path: str, named: str | None, compression: str, head: bytes) -> For
 
 def _check_first_object(path: str, text: bytes) -> None:
     first, *rest = (line.strip() for line in text.split(b"\n", 2)[:2])
-    if rest and not first.endswith(b"}") and not rest[0].startswith(b"{"):
+    if not first.startswith(b"{") or first.endswith(b"}"):
+        return
+    if any(rest) and not rest[0].startswith(b"{"):
         raise UserError(
             f"{path} holds a JSON object over several lines; JSON Lines were expected, "
             "one object a line. Convert it: jq -c . FILE > NEW.jsonl"

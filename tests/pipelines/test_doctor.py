@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
 from collections import namedtuple
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
@@ -12,7 +14,13 @@ from threading import Thread
 import pytest
 import yaml
 
-from reviewbeam.pipelines import doctor, doctor_machine, doctor_packages, doctor_tools
+from reviewbeam.pipelines import (
+    doctor,
+    doctor_machine,
+    doctor_packages,
+    doctor_tools,
+    findings,
+)
 from reviewbeam.pipelines.findings import BAD, GOOD, WARNING, Finding, ProbeError, probe
 
 _GIB = 2**30
@@ -48,7 +56,24 @@ def quick(monkeypatch):
     """The libraries are not asked."""
     for name in ("tensorflow", "openvino"):
         finding = Finding(name, GOOD, "not asked")
-        monkeypatch.setattr(doctor_tools, name, lambda finding=finding: finding)
+        monkeypatch.setattr(doctor_tools, name, lambda *_, found=finding: found)
+
+
+def is_gone(pid):
+    """Tells whether a process has ended, or does so within seconds."""
+    for _ in range(100):
+        try:
+            with open(f"/proc/{pid}/stat") as file:
+                if file.read().rsplit(")", 1)[1].split()[0] == "Z":
+                    return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _with_options(check, beam_file):
+    return check(doctor_tools.cluster_settings(beam_file))
 
 
 def _told(monkeypatch, **told):
@@ -94,17 +119,20 @@ def test_a_check_that_fails_is_one_bad_line(quick, here, monkeypatch):
     assert found["cores"].state in (GOOD, WARNING)
 
 
-def test_a_beam_file_that_cannot_be_read_is_a_bad_line(command, quick, here):
-    code, out, _ = command("doctor", "--json", "--beam", "nowhere.yaml")
-    found = {one["check"]: one for one in json.loads(out)}
+def test_a_beam_file_that_cannot_be_read_is_the_users_mistake(command, quick, here):
+    code, out, err = command("doctor", "--beam", "nowhere.yaml")
     assert code == 2
-    assert "nowhere.yaml" in found["Flink"]["found"]
+    assert "Can't read 'nowhere.yaml': No such file" in err
+    assert "nowhere.yaml" not in out and "Python" not in out
+    (here / "list.yaml").write_text("- runner\n")
+    code, _, err = command("doctor", "--beam", "list.yaml")
+    assert code == 2 and "mapping" in err
 
 
 def test_the_command_imports_no_library_itself(here):
     script = (
         "import sys\nfrom reviewbeam.pipelines import doctor, doctor_tools as tools\n"
-        "tools.tensorflow = tools.openvino = lambda: []\n"
+        "tools.tensorflow = tools.openvino = lambda *_: []\n"
         "list(doctor.diagnose(beam_file=None, outputs=['x']))\n"
         "heavy = {'tensorflow', 'apache_beam', 'openvino'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
@@ -132,31 +160,71 @@ def test_a_probe_that_crashes_is_an_error_here(code, words):
         probe(code)
 
 
+def test_a_probe_runs_no_code_of_the_current_folder(here):
+    (here / "json.py").write_text("raise SystemExit(9)")
+    assert probe("import json; print(json.dumps([1]))") == [1]
+
+
 def test_a_probe_that_hangs_is_killed():
-    with pytest.raises(ProbeError, match="no answer within 0 s"):
+    with pytest.raises(ProbeError, match="no answer within 0.1 s"):
         probe("import time; time.sleep(60)", seconds=0.1)
 
 
 def test_tensorflow_that_dies_is_bad(monkeypatch):
     crash = "import os; os.kill(os.getpid(), 4)"
     monkeypatch.setattr(doctor_tools, "_TENSORFLOW", crash)
-    found = doctor_tools.tensorflow()
+    found = doctor_tools.tensorflow("")
     assert found.state == BAD and "SIGILL" in found.found
 
 
 def test_no_gpu_is_good(monkeypatch):
     _told(monkeypatch, version="2.16.2", seen=0, shown=0)
-    found = doctor_tools.tensorflow()
+    found = doctor_tools.tensorflow("")
     assert (found.state, found.advice) == (GOOD, "")
     assert found.found == "2.16.2; GPUs: none, training runs on the CPU"
 
 
 def test_a_gpu_that_tensorflow_does_not_see_is_bad(programs):
     programs("nvidia-smi", "echo 'GPU 0: NVIDIA A100 (UUID: GPU-1)'")
-    found = doctor_tools.tensorflow()  # the true one
+    found, told = doctor_machine.gpus()
+    assert (found.state, found.found) == (GOOD, "NVIDIA A100")
+    programs("nvidia-smi", "exec /bin/sleep 60")  # isn't asked again
+    found = doctor_tools.tensorflow(told)  # the true one
     assert found.state == BAD
     assert found.found.endswith("sees 0 of the 1 GPUs of nvidia-smi")
-    assert "reviewbeam[gpu]" in found.advice and "driver" in found.advice
+    assert "scripts/setup.sh gpu" in found.advice and "driver" in found.advice
+
+
+def test_a_driver_that_hangs_is_not_tensorflows_fault(programs, tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor_machine, "_SECONDS_OF_DRIVER", 0.5)
+    pid = tmp_path / "pid"
+    programs("nvidia-smi", f"/bin/sleep 60 & echo $! > {pid}; wait")
+    found, told = doctor_machine.gpus()
+    assert (found.state, told) == (BAD, "")
+    assert found.found == "nvidia-smi gave no answer within 0.5 s"
+    assert is_gone(int(pid.read_text()))  # its child too
+
+
+def test_a_driver_that_fails_is_a_warning(programs):
+    assert doctor_machine.gpus()[0].state == GOOD  # there is none
+    programs("nvidia-smi", "echo 'no driver'; exit 9")
+    found, told = doctor_machine.gpus()
+    assert (found.state, told) == (WARNING, "")
+    assert found.found == "nvidia-smi fails: no driver"
+
+
+def test_what_runs_is_killed_where_doctor_is_stopped(quick, here, monkeypatch):
+    def hang(gpus):
+        probe("import time; time.sleep(60)")
+
+    monkeypatch.setattr(doctor_tools, "tensorflow", hang)
+    findings_of = doctor.diagnose(beam_file=None, outputs=[])
+    next(findings_of)
+    while not findings._running:
+        time.sleep(0.01)
+    start = time.monotonic()
+    findings_of.close()
+    assert time.monotonic() - start < 20
 
 
 def test_openvino_that_is_not_installed_is_good(monkeypatch):
@@ -165,7 +233,7 @@ def test_openvino_that_is_not_installed_is_good(monkeypatch):
 
     monkeypatch.setattr(doctor_tools.metadata, "version", version)
     found = doctor_tools.openvino()
-    assert found.state == GOOD and "reviewbeam[openvino]" in found.found
+    assert found.state == GOOD and "scripts/setup.sh openvino" in found.found
 
 
 # === Packages ===
@@ -177,6 +245,8 @@ def locked(tmp_path, monkeypatch):
 
     def check(text):
         (tmp_path / doctor_packages.lock_name()).write_text(text)
+        (tmp_path / "scripts").mkdir()
+        (tmp_path / "scripts" / "setup.sh").touch()
         monkeypatch.setattr(doctor_packages, "ROOT", tmp_path)
         return doctor_packages.locked()
 
@@ -236,14 +306,28 @@ def test_extras_are_named_with_the_line_that_installs_them(declared):
              {"tf": "2.16", "kt": "1.4"})  # fmt: skip
     found = doctor_packages.extras()
     assert found.state == GOOD
-    assert found.found == "tune; pip install 'reviewbeam[gpu,hf]' adds the others"
+    assert found.found == "tune; to add others: scripts/setup.sh gpu hf"
 
 
 def test_an_extra_of_another_version_is_a_warning(declared):
     declared({"reviewbeam": ["kt>=1; extra == 'tune'"], "kt": []}, {"kt": "0.9"})
     found = doctor_packages.extras()
     assert found.state == WARNING and "kt is 0.9, not >=1" in found.found
-    assert found.advice == "pip install --upgrade 'reviewbeam[tune]'"
+    assert found.advice.endswith("rm -f .venv/.reviewbeam; scripts/setup.sh tune")
+
+
+def test_without_a_checkout_the_wheel_is_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor_packages, "ROOT", tmp_path)
+    wheel = "pip install './reviewbeam-….whl"
+    assert doctor_packages.how_to_add("gpu") == f"{wheel}[gpu]'"
+    assert doctor_packages.how_to_mend().endswith(f"again: {wheel}'")
+    assert doctor_packages.how_to_mend("hf", "gpu").endswith(f"{wheel}[hf,gpu]'")
+
+
+def test_nothing_is_installed_by_a_name_that_a_stranger_may_hold():
+    for module in (doctor, doctor_machine, doctor_packages, doctor_tools, findings):
+        with open(module.__file__, encoding="utf-8") as file:
+            assert not re.search(r"pip install [^\n/]*reviewbeam", file.read())
 
 
 @pytest.mark.parametrize(
@@ -379,14 +463,14 @@ def test_a_folder_that_cannot_be_written_is_bad(here, monkeypatch):
 
 
 def test_no_java_and_no_maven_are_good_where_no_cluster_is_named(programs, here):
-    assert doctor_tools.java(None).state == GOOD
-    assert "none" in doctor_tools.java(None).found
+    assert _with_options(doctor_tools.java, None).state == GOOD
+    assert "none" in _with_options(doctor_tools.java, None).found
     assert doctor_tools.maven().state == GOOD
 
 
 def test_no_java_is_bad_where_a_cluster_is_named(programs, here):
     (here / "beam.yaml").write_text("runner: FlinkRunner\nflink_master: localhost:1\n")
-    found = doctor_tools.java("beam.yaml")
+    found = _with_options(doctor_tools.java, "beam.yaml")
     assert found.state == BAD and "apt-get install" in found.advice
 
 
@@ -396,7 +480,7 @@ def test_no_java_is_bad_where_a_cluster_is_named(programs, here):
 )
 def test_java_tells_its_version(version, state, found, programs, here):
     programs("java", f"echo 'openjdk version \"{version}\" 2023' >&2")
-    told = doctor_tools.java(None)
+    told = _with_options(doctor_tools.java, None)
     assert told.state == state and told.found.startswith(found)
 
 
@@ -441,7 +525,7 @@ _MANAGER = {"path": "pekko.tcp://flink@10.0.0.7:1/user/x", "hardware": {"cpuCore
 
 def test_a_cluster_that_answers_is_good(cluster):
     server = cluster([_MANAGER, _MANAGER])
-    found = doctor_tools.flink(None)
+    found = _with_options(doctor_tools.flink, None)
     assert found.state == GOOD
     assert (
         found.found == f"http://localhost:{server.server_port}, 2 cores a task manager"
@@ -450,14 +534,14 @@ def test_a_cluster_that_answers_is_good(cluster):
 
 def test_a_cluster_without_task_managers_is_bad(cluster):
     cluster([])
-    assert doctor_tools.flink(None).state == BAD
+    assert _with_options(doctor_tools.flink, None).state == BAD
 
 
 def test_a_cluster_that_is_gone_is_bad(cluster):
     server = cluster([])
     server.shutdown()
     server.server_close()
-    found = doctor_tools.flink(None)
+    found = _with_options(doctor_tools.flink, None)
     assert found.state == BAD
     assert found.found.startswith("No Flink cluster answers at http://localhost:")
     assert "scripts/flink/up" in found.advice
@@ -467,7 +551,7 @@ def test_a_job_server_that_is_not_there_is_bad(here):
     options = {"runner": "FlinkRunner", "flink_master": "localhost:1",
                "flink_job_server_jar": "nowhere.jar"}  # fmt: skip
     (here / "beam.yaml").write_text(yaml.safe_dump(options))
-    found = doctor_tools.flink("beam.yaml")
+    found = _with_options(doctor_tools.flink, "beam.yaml")
     assert found.state == BAD and "nowhere.jar" in found.found
 
 

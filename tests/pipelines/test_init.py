@@ -278,6 +278,18 @@ def test_results_of_another_corpus_are_told(init, here):
     assert "Note: runs/my holds something already" in out
 
 
+def test_json_tells_no_mail(init, here):
+    rows = [["text", "label", "language"]]
+    rows += [[t, f"u{i % 3}@x.org", f"l{i % 2}@x.org"] for i, t in enumerate(texts(90))]
+    (here / "in/a.csv").write_bytes(csv_bytes(rows))
+    code, out, err = init("--json", "--language", "language")
+    assert code == 0, err
+    assert "@x.org" not in out
+    told = json.loads(out.splitlines()[-1])
+    assert told["labels"]["classes"] == told["labels"]["values"] == {"[mail]": 90}
+    assert told["languages"] == {"other": 90}
+
+
 def test_json_for_programs(init, here):
     code, out, _ = init("--json", glob=str(SAMPLE / "reviews.jsonl"))
     assert code == 0
@@ -317,15 +329,55 @@ def refused(result, *words):
         ("a.bin", bytes(range(256)) * 9, "no format"),
         ("a.parquet", b"PAR1 and no more", "can't be read"),
         ("a.jsonl", b"{\n{\n", "none of the 2 records"),
+        ("a.jsonl", b"{" * 5000 + b"\n", "one whole object a line"),
+        ("a.jsonl", b"1\n2\n", "must be an object"),
+        (
+            "a.csv",
+            b"text,label\n" + b"so it is,1\n" * 90,
+            "'text' (values that repeat), 'label' (no prose)",
+        ),
+        ("a.csv", b"text,label\n,1\n,2\n", "'text' (empty)"),
     ],
 )
 def test_files_that_tell_nothing(init, here, name, content, words):
     (here / "in" / name).write_bytes(content)
-    refused(init(), words)
+    result = init()
+    refused(result, words)
+    assert "iconv -f LATIN1" not in result[2]
+
+
+def test_a_file_in_latin_1_alone(init, here):
+    (here / "in/a.jsonl").write_bytes('{"text": "déçu"}\n'.encode("latin-1") * 9)
+    refused(init(), "iconv -f LATIN1 -t UTF-8", "(invalid_utf8)")
 
 
 def test_a_glob_that_matches_nothing(init):
     refused(init(glob="in/*.jsonl"), "matches no file")
+
+
+LICENCE = "MIT License\n\nCopyright (c) 2024 A, B, C\n\nAs is. Without, etc.\n"
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("LICENCE.txt", LICENCE.encode()),  # a column by the name of `MIT License`
+        ("README.md", b"# Reviews, 2024, of ours!\n\nThey are, as said, good.\n"),
+        ("a.png", bytes(range(256)) * 9),
+    ],
+)
+@pytest.mark.parametrize("corpus", ["b.csv", "b.jsonl"])
+def test_a_file_beside_the_corpus(init, here, name, content, corpus):
+    row = b'{"text": "so it is", "label": "a"}\n'
+    rows = row if corpus == "b.jsonl" else b"text,label\nso it is,a\n"
+    (here / "in" / corpus).write_bytes(rows)
+    (here / "in" / name).write_bytes(content)
+    suffix = Path(corpus).suffix
+    refused(
+        init(),
+        f"in/{name} is perhaps no part",
+        f"leaves it out, as '{here}/in/*{suffix}'",
+    )
 
 
 def test_two_kinds_of_csv(init, here):
@@ -340,17 +392,58 @@ def test_a_column_that_is_not_there(init):
     refused(init("--label", "id", glob=glob), "can't hold labels")
 
 
+def test_a_column_in_two_roles(init):
+    glob = str(SAMPLE / "reviews.jsonl")
+    result = init("--label", "label", "--language", "label", glob=glob)
+    refused(result, "--label and --language both name the column 'label'")
+
+
+@pytest.mark.parametrize("folder", ["a.csv/x", "a.csv/x/y", "/proc/x/y", "x" * 300])
+def test_a_folder_that_cannot_be_made(command, here, folder):
+    (here / "a.csv").write_text("text,label\n")
+    glob = str(SAMPLE / "reviews.jsonl")
+    code, _, err = command("init", folder, "--input", glob)
+    assert code == 2 and "Can't write to the folder" in err, err
+
+
 def test_a_folder_that_holds_something(init, here):
     glob = str(SAMPLE / "reviews.jsonl")
     (here / "my").mkdir()
     (here / "my/notes.txt").write_text("mine")
-    refused(init(glob=glob), "notes.txt", "--overwrite")
+    refused(init(glob=glob), "notes.txt", "--overwrite. Of these it replaces none.")
     assert init("--overwrite", glob=glob)[0] == 0
     assert (here / "my/notes.txt").read_text() == "mine"
-    assert init("--overwrite", glob=str(SAMPLE / "new_arrivals.jsonl"))[0] == 0
-    found = sorted(path.name for path in (here / "my").iterdir())
-    assert found == ["notes.txt", "score.yaml"]
+    code, _, err = init(glob=glob)
+    assert code == 2 and "replaces none but 'prepare.yaml', 'train.yaml'" in err
     assert not list(here.glob(".my-*"))
+
+
+def test_overwrite_leaves_what_it_does_not_replace(init, here):
+    assert init(glob=str(SAMPLE / "reviews.jsonl"))[0] == 0
+    with (here / "my/train.yaml").open("a") as file:
+        file.write("# by hand\n")
+    edited = (here / "my/train.yaml").read_text()
+    score = (here / "my/score.yaml").read_text()
+    code, out, _ = init(
+        "--overwrite", "--json", glob=str(SAMPLE / "new_arrivals.jsonl")
+    )
+    assert code == 0
+    told = json.loads(out.splitlines()[-1])
+    assert told["written"] == ["score.yaml"]
+    assert told["left"] == ["prepare.yaml", "train.yaml", "evaluate.yaml", "run.yaml"]
+    assert any(n.startswith("left as they were: prepare") for n in told["notes"])
+    assert (here / "my/train.yaml").read_text() == edited
+    assert (here / "my/score.yaml").read_text() != score
+
+
+def test_overwrite_refuses_configs_that_init_did_not_write(init, here):
+    (here / "my").mkdir()
+    own = "# reviewbeam train --config my/train.yaml\n"  # as configs/ has them
+    (here / "my/train.yaml").write_text(own)
+    code, _, err = init("--overwrite", glob=str(SAMPLE / "reviews.jsonl"))
+    assert code == 2 and "holds 'train.yaml' that init didn't write" in err
+    assert [path.name for path in (here / "my").iterdir()] == ["train.yaml"]
+    assert (here / "my/train.yaml").read_text() == own
 
 
 def test_files_in_an_object_store(init, bucket):
