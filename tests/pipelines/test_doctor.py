@@ -2,7 +2,9 @@
 
 import json
 import os
+import py_compile
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -352,14 +354,41 @@ def test_a_python_that_the_lock_has_no_packages_for_is_bad(monkeypatch):
     assert found.state == BAD and found.advice.endswith("Python 3.11.")
 
 
-def test_bytecode_that_is_never_cached_is_a_warning(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path))
+@pytest.fixture
+def sources(tmp_path, monkeypatch):
+    """Makes libraries in a folder with a blank; gives what writes one's bytecode."""
+    folder = tmp_path / "site packages"
+
+    def source(name):
+        path = folder / name.replace(".", "/") / "__init__.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        return path
+
+    monkeypatch.setattr(sys, "pycache_prefix", None)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr(doctor_packages, "_source", source)
+    return lambda name: py_compile.compile(source(name))
+
+
+def test_bytecode_that_is_never_cached_is_a_warning(sources, tmp_path, monkeypatch):
     found = doctor_packages.bytecode()
     assert found.state == WARNING
-    assert "-m compileall -q " in found.advice and "tensorflow" in found.found
+    assert found.found.startswith("none of 'tensorflow', 'apache_beam': they start")
+    words = shlex.split(found.advice)
+    folder = str(tmp_path / "site packages")
+    assert words[words.index("compileall") + 1 :][:2] == ["-q", folder]
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
-    assert doctor_packages.bytecode().state == GOOD
+    assert doctor_packages.bytecode().found == "will be cached when jobs first run"
+
+
+def test_bytecode_of_reviewbeam_alone_matters_little(sources):
+    sources("tensorflow")
+    sources("apache_beam")
+    found = doctor_packages.bytecode()
+    assert found.state == GOOD and "a tenth of a second" in found.found
+    sources("reviewbeam.pipelines")
+    assert doctor_packages.bytecode().found == "cached"
 
 
 # === The machine ===
