@@ -91,7 +91,7 @@ def start(tmp_path, fake_model, corpus):
             *("score", "--config", write_yaml(tmp_path / "c.yaml", config | changes)),
             *("--model", fake_model, "--input", f"{corpus}/*"),
             *("--output", tmp_path / output, *arguments),
-            before=CountsRows(str(tmp_path / f"{output}.log")),
+            before=CountsRows(str(tmp_path / f"{output}.rows")),
         )
 
     return run
@@ -105,7 +105,7 @@ def undisturbed(start, tmp_path):
 
 
 def scored(folder):
-    return [int(line) for line in folder.with_suffix(".log").read_text().split()]
+    return [int(line) for line in folder.with_suffix(".rows").read_text().split()]
 
 
 def finished(folder):

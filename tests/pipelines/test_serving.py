@@ -181,10 +181,10 @@ def run(command, configs, monkeypatch, tmp_path, models):
                 shutil.copytree(trained, output)
             return {
                 "output": str(output), "epochs": 1, "best_epoch": 1,
-                "validation": None, "against_initial": None,
+                "validation": None, "against_initial": None, "report": None,
             }  # fmt: skip
 
-        monkeypatch.setattr(module, "train", train)
+        monkeypatch.setattr(module, "train_and_report", train)
         data = {job: configs[job] for job in ("prepare", "train", "score")}
         data["prepare"] = data["prepare"] | {
             "input": [str(SAMPLE / "reviews.jsonl"), str(SAMPLE / "broken.jsonl")]
