@@ -74,13 +74,17 @@ def check_columns(
     """
     # Of a file without a header these are the values of its first record.
     shown = [shown_name(name) for name in known]
+    missing = [
+        f"no column {column!r}, which {key} names{nearest(column, shown)}"
+        for key, column in mapped.items()
+        if column not in present
+    ]
+    if missing:
+        raise UserError(
+            f"{path} has {', and '.join(missing)}. Its columns: {listing(shown)}."
+            f"{_other_delimiter(known)}"
+        )
     for key, column in mapped.items():
-        if column not in present:
-            raise UserError(
-                f"{path} has no column {column!r}, which {key} names"
-                f"{nearest(column, shown)}. Its columns: {listing(shown)}."
-                f"{_other_delimiter(known)}"
-            )
         if list(known).count(column) > 1:
             raise UserError(
                 f"{path} has the column {column!r}, which {key} names, more than once. "

@@ -101,3 +101,13 @@ def test_another_delimiter_is_told(header, told):
     with pytest.raises(UserError) as error:
         check_columns("a.csv", {"columns.text": "text"}, [], ["id", "a;b"])
     assert "csv_delimiter" not in str(error.value)
+
+
+def test_all_missing_columns_are_told_at_once():
+    mapped = {"columns.text": "body", "columns.id": "number"}
+    with pytest.raises(UserError) as error:
+        check_columns("a.csv", mapped, [], ["text", "id"])
+    assert str(error.value) == (
+        "a.csv has no column 'body', which columns.text names, and no column 'number', "
+        "which columns.id names. Its columns: 'text', 'id'."
+    )
