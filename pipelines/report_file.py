@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from reviewbeam.components.common.artifacts import write_bytes
+from reviewbeam.components.common.artifacts import remove_unfinished, write_bytes
 from reviewbeam.components.common.places import Place
 from reviewbeam.pipelines.console import note
 
@@ -20,6 +20,7 @@ def put_report(path: Place, make: Callable[[], str]) -> bool:
       Whether it was written.
     """
     try:
+        remove_unfinished(path)
         write_bytes(path, make().encode())
     except Exception as error:  # a page is worth no artifact; its words may be data
         note(f"reviewbeam: {path.name} could not be made: {type(error).__name__}.")

@@ -183,6 +183,8 @@ def locked_scores(output: Place, *, lock: bool = True) -> Iterator[RunRecord]:
     """
     run = RunRecord("score", RUN_FILE, recover=end_earlier_job)
     with held_folder(output, run, lock=lock):
+        for name in (RUN_FILE, MANIFEST, REPORT_PAGE):
+            artifacts.remove_unfinished(output / name)
         found = {name for name in names_in(output) if name[0] != "."} - {LOCK}
         if found and RUN_FILE not in found:
             raise UserError(

@@ -1,6 +1,7 @@
 """What artifacts are made of: manifests, fingerprints, described files."""
 
 import dataclasses
+import glob
 import hashlib
 import json
 import os
@@ -15,7 +16,8 @@ from reviewbeam.components.common.stores import StorePath
 
 FORMAT = 3  # of every manifest
 MANIFEST = "manifest.json"
-UNFINISHED = ".*.tmp"  # files that `write_bytes` has not renamed yet
+_UNFINISHED = ".{name}.*.tmp"  # what `write_bytes` has not renamed yet
+UNFINISHED = _UNFINISHED.format(name="*")
 RUN_FILE = "run.json"  # times, paths, runner: what may differ between equal runs
 
 
@@ -136,14 +138,28 @@ def write_bytes(
         return path.write_bytes(data)
     # Threads and hosts may write the same at the same time.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    with open(
-        os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb"
-    ) as f:
-        f.write(data)
-        if sync:
-            f.flush()
-            os.fsync(f.fileno())
-    os.replace(temporary, path)
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+    try:
+        with open(os.open(temporary, flags, mode), "wb") as f:
+            f.write(data)
+            if sync:
+                f.flush()
+                os.fsync(f.fileno())
+        os.replace(temporary, path)
+    except BaseException:  # a full disk, or a signal
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def remove_unfinished(path: Place) -> None:
+    """Removes what writers of a file left that were killed, where none is at work.
+
+    A put into a store leaves nothing.
+    """
+    if isinstance(path, Path):
+        pattern = _UNFINISHED.format(name=glob.escape(path.name))
+        for unfinished in path.parent.glob(pattern):
+            unfinished.unlink(missing_ok=True)
 
 
 def write_text(path: Place, text: str) -> None:

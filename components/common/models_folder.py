@@ -6,15 +6,22 @@ MODELS/SERVING       names the one in service and those before it; replaced atom
 A reader pins what SERVING names when it starts: a promotion changes nothing for it.
 """
 
+import contextlib
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import pydantic
 
-from reviewbeam.components.common.artifacts import MANIFEST, read_json, write_json
+from reviewbeam.components.common.artifacts import (
+    MANIFEST,
+    read_json,
+    remove_unfinished,
+    write_json,
+)
 from reviewbeam.components.common.blessed import BLESSED, read_blessing
 from reviewbeam.components.common.config import Config, check_config
 from reviewbeam.components.common.errors import ModelGateError, UserError
@@ -128,7 +135,7 @@ def promote(model: Path, models: Path, *, force: bool = False) -> tuple[Serving,
             "empty folder for --models, or one that promote made."
         )
     make_folder(models)
-    with folder_lock(models):
+    with _held(models):
         serving = read_serving(models)
         _bring(model, models, name, opened.content_fingerprint)
         if serving is not None and serving.current == name:
@@ -154,7 +161,7 @@ def rollback(models: Path) -> Serving:
     """
     if not is_models_folder(models):
         raise UserError(f"{str(models)!r} is no models folder, which promote makes.")
-    with folder_lock(models):
+    with _held(models):
         serving = read_serving(models)
         if serving is None or not serving.previous:
             current = "no model" if serving is None else serving.current
@@ -182,6 +189,13 @@ def unblessed(model: Path) -> str:
         f"reviewbeam evaluate --config CONFIG --model {model} --dataset DATASET "
         "--output EVALUATION"
     )
+
+
+@contextlib.contextmanager
+def _held(models: Path) -> Iterator[None]:
+    with folder_lock(models):
+        remove_unfinished(models / SERVING)
+        yield
 
 
 def _is_ours(models: Path) -> bool:

@@ -156,6 +156,8 @@ def test_killed_while_publishing(start, undisturbed, tmp_path):
         run = start("killed")
         run.kill_when(lambda n=count: len(list(output.glob("model_version=*/*"))) >= n)
         run.end()
+    for name in ("_run.json", "_manifest.json", "_report.html"):  # killed as it wrote
+        (output / f".{name}.0123456789abcdef.tmp").touch()
     run = start("killed")
     assert run.end() == 0, run.err
     check(output, undisturbed, 0)

@@ -1,6 +1,8 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -18,6 +20,7 @@ from reviewbeam.components.common.artifacts import (
     fingerprint,
     read_json,
     read_manifest,
+    remove_unfinished,
     write_bytes,
     write_json,
     write_manifest,
@@ -162,9 +165,29 @@ def test_a_failed_write_leaves_the_older_file(tmp_path, monkeypatch):
         with pytest.raises(OSError, match="no more space"):
             write_bytes(tmp_path / "data", b"new")
     assert (tmp_path / "data").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["data"]
     write_bytes(tmp_path / "data", b"new")
     assert (tmp_path / "data").read_bytes() == b"new"
     assert (tmp_path / "data").stat().st_ino != before
+
+
+def test_removes_what_a_killed_writer_left(tmp_path):
+    killed = "import os; os.replace = lambda *_: os._exit(9)\n"
+    killed += "from pathlib import Path\n"
+    killed += "from reviewbeam.components.common.artifacts import write_bytes\n"
+    killed += "write_bytes(Path('[a]*'), b'new')"
+    for name in ("[a]*", "a-b", ".other.0123456789abcdef.tmp"):
+        (tmp_path / name).touch()
+    run = subprocess.run([sys.executable, "-c", killed], cwd=tmp_path)
+    assert run.returncode == 9 and len(os.listdir(tmp_path)) == 4
+
+    remove_unfinished(tmp_path / "other.0123456789abcdef")
+    assert len(os.listdir(tmp_path)) == 4
+    remove_unfinished(tmp_path / "a-b")
+    assert len(os.listdir(tmp_path)) == 4
+    remove_unfinished(tmp_path / "[a]*")
+    assert set(os.listdir(tmp_path)) == {"[a]*", "a-b", ".other.0123456789abcdef.tmp"}
+    assert (tmp_path / "[a]*").read_bytes() == b""
 
 
 def test_many_may_write_the_same_file_at_once(tmp_path):

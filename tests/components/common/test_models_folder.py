@@ -206,6 +206,8 @@ def test_killed_at_any_moment_the_folder_stays_sound(blessed, models):
         if codes[-1] == 0:
             break
     assert codes == [9, 9, 0]
+    names = {"SERVING", name_of(blessed[0]), name_of(blessed[1])}
+    assert {path.name for path in models.iterdir()} == names
 
 
 def test_one_promotion_at_a_time(blessed, models):
