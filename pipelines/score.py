@@ -172,6 +172,11 @@ class _Job:
             inference=dataclasses.asdict(self.resolved) | outcome.inference(),
             drift=drift,
             stopped=stopped,
+            resumed=sum(
+                chunk.rows
+                for chunk in outcome.chunks
+                if chunk.name in self.chunks_before
+            ),
             others=version.others(),
         )
         finished = Finished(outcome.chunks, self.chunks_before, self.beam_seconds)

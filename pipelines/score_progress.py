@@ -18,7 +18,7 @@ from reviewbeam.components.inference.parts import (
     unit_of_bytes,
 )
 from reviewbeam.components.ingestion.units import Unit
-from reviewbeam.pipelines.score_summary import duration
+from reviewbeam.pipelines.score_summary import rough_duration
 from reviewbeam.pipelines.watching import watching
 
 PROGRESS = "progress"  # folder below the staging folder: rows inferred, by process
@@ -59,6 +59,7 @@ class Progress:
     done: float  # share of all there is to do, from 0 to 1
     seconds: float
     left: float | None  # seconds, by the speed so far; None: not known yet
+    before: int = 0  # rows that an earlier run had finished
 
     def __str__(self) -> str:
         """Returns a line for a person."""
@@ -69,8 +70,10 @@ class Progress:
             f"{rate:,.0f} rows/s",
             f"{self.rejected:,} rejected",
         ]
+        if self.before:
+            parts.append(f"{self.before:,} rows by an earlier run")
         if self.left is not None:
-            parts.append(f"{duration(self.left)} left")
+            parts.append(f"{rough_duration(self.left)} left")
         return ", ".join(parts)
 
 
@@ -97,6 +100,7 @@ class Follower:
         self._chunks: dict[str, int] = {}  # by unit
         self._rows = self._rejected = 0
         self._look()
+        self._before = self._rows
         self._rows = self._rejected = 0
         self._done_before = self._share()
         self._started = time.monotonic()
@@ -108,7 +112,7 @@ class Follower:
         seconds, done = time.monotonic() - self._started, self._share()
         gained = done - self._done_before
         left = seconds * (1 - done) / gained if gained > 0 else None
-        return Progress(rows, self._rejected, done, seconds, left)
+        return Progress(rows, self._rejected, done, seconds, left, self._before)
 
     def _look(self) -> None:
         """Reads the records of chunks that were finished since."""

@@ -23,6 +23,7 @@ class ScoreReport:
     others: list[str]  # other versions that the output holds scores of
     # manifest's entries of the files published now
     scored: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    resumed: int = 0  # rows that an earlier run had finished and not published
     total: int = 0  # scores that the output holds of this version
     page: str | None = None  # name of the page that tells of it; None: there is none
 
@@ -45,6 +46,8 @@ def say_scores(report: ScoreReport, output: Place) -> None:
         f"before; {report.total} scores in all"
     )
     say_rules("rejected", rejected)
+    if report.resumed:
+        say(f"  {report.resumed} of these rows were finished by an earlier run")
     counted = report.inference
     if counted.get("calls"):
         padding = 1 - counted["tokens"] / counted["padded_tokens"]
@@ -84,15 +87,15 @@ def say_preview(preview: Any) -> None:
         say(f"  finished by an earlier run, and staged: {preview.staged:,} rows")
     if preview.seconds is not None:
         say(
-            f"  about {duration(preview.seconds)} at {preview.rows_per_second:,.0f} "
-            "rows/s, by a sample"
+            f"  about {rough_duration(preview.seconds)} at "
+            f"{preview.rows_per_second:,.0f} rows/s, by a sample"
         )
     if preview.removed:
         say(f"  scored files that are gone: {len(preview.removed)}")
     _note_damaged(preview.damaged)
 
 
-def duration(seconds: float) -> str:
+def rough_duration(seconds: float) -> str:
     """Returns a time as a person says it."""
     if seconds < 90:
         return f"{seconds:.0f} s"

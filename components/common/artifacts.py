@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.errors import UserError, listing
 from reviewbeam.components.common.places import Place, for_each, place
 from reviewbeam.components.common.stores import StorePath
 
@@ -18,6 +18,7 @@ FORMAT = 3  # of every manifest
 MANIFEST = "manifest.json"
 _UNFINISHED = ".{name}.*.tmp"  # what `write_bytes` has not renamed yet
 UNFINISHED = _UNFINISHED.format(name="*")
+_MOST_NEAR = 100  # entries of a folder that are looked at for an artifact
 RUN_FILE = "run.json"  # times, paths, runner: what may differ between equal runs
 
 
@@ -203,9 +204,12 @@ def read_manifest(directory: str | os.PathLike | Place, kind: str) -> dict[str, 
     path = folder / MANIFEST
     if not path.is_file():
         found = "it has no manifest.json" if folder.is_dir() else "no such folder"
+        near = listing(_near(folder, kind), most=3)
+        wanted = f"the --output of the command that makes a {kind}"
         raise UserError(
-            f"{str(directory)!r} is not a finished {kind}: {found}. Give the --output "
-            f"of the command that makes a {kind}."
+            f"{str(directory)!r} is not a finished {kind}: {found}. Give "
+            + (wanted if near == "none" else f"{near}, or {wanted}")
+            + "."
         )
     try:
         manifest = read_json(path)
@@ -222,6 +226,24 @@ def read_manifest(directory: str | os.PathLike | Place, kind: str) -> dict[str, 
             f"Make the {kind} again, or use the version that made it."
         )
     return manifest
+
+
+def _near(folder: Place, kind: str) -> list[str]:
+    """Returns artifacts of a kind right below or around a folder, for a message."""
+    if not isinstance(folder, Path) or not folder.is_dir():
+        return []
+    return [
+        str(path)
+        for path in (*sorted(folder.iterdir())[:_MOST_NEAR], *folder.parents[:2])
+        if _kind(path) == kind
+    ]
+
+
+def _kind(folder: Path) -> str | None:
+    try:
+        return read_json(folder / MANIFEST)["kind"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def write_manifest(

@@ -172,7 +172,7 @@ def test_only_new_and_changed_files_are_scored(run_score, arrivals, tmp_path):
 
     code, out, _ = run_score(folder / "*.jsonl")
     assert code == 0
-    assert "0 rows read from 0 new files" in out
+    assert "0 rows read from 0 new files" in out and "earlier run" not in out
     after = {p: p.stat().st_mtime_ns for p in tmp_path.glob("scores/model_version=*/*")}
     assert after == first
 
@@ -240,7 +240,8 @@ def test_a_rerun_takes_over_what_was_staged(run_score, tmp_path, monkeypatch):
         real(directory, record)
 
     monkeypatch.setattr(score_graph, "write_record", counts)
-    assert run_score(SAMPLE / "new_arrivals.jsonl", **settings)[0] == 0
+    code, out, _ = run_score(SAMPLE / "new_arrivals.jsonl", **settings)
+    assert code == 0 and "  30 of these rows were finished by an earlier run\n" in out
     assert len(again) == 7 + 1 and not set(again) & set(written)  # and the unit
     assert len(pd.read_parquet(tmp_path / "scores")) == 100
 

@@ -45,7 +45,9 @@ def test_progress_counts_what_this_run_finished(tmp_path, clock):
     assert (progress.rows, progress.rejected, progress.done) == (30, 2, 0.5)
     # A quarter of all took ten seconds, and half of it is left.
     assert progress.left == pytest.approx(20)
-    assert str(progress) == "50%, 30 rows, 3 rows/s, 2 rejected, 20 s left"
+    assert str(progress) == (
+        "50%, 30 rows, 3 rows/s, 2 rejected, 10 rows by an earlier run, 20 s left"
+    )
 
     (tmp_path / PROGRESS / "progress-1-2").write_text("55")
     assert follower.progress().rows == 55

@@ -260,3 +260,19 @@ def test_a_missing_manifest(tmp_path):
         read_manifest(tmp_path, "model")
     with pytest.raises(UserError, match="not a finished model: no such folder"):
         read_manifest(tmp_path / "none", "model")
+
+
+def test_a_folder_above_or_below_an_artifact_is_told_from_it(tmp_path):
+    model = tmp_path / "quickstart" / "model"
+    for kind, folder in (("model", model), ("dataset", tmp_path / "quickstart/data")):
+        (folder / "saved_model").mkdir(parents=True)
+        write_manifest(folder, kind, "f", files=[])
+    (tmp_path / "quickstart" / "broken").mkdir()
+    (tmp_path / "quickstart" / "broken" / MANIFEST).write_text("{")
+    for folder in (tmp_path / "quickstart", model / "saved_model"):
+        with pytest.raises(UserError) as caught:
+            read_manifest(folder, "model")
+        assert str(caught.value) == (
+            f"{str(folder)!r} is not a finished model: it has no manifest.json. Give "
+            f"{str(model)!r}, or the --output of the command that makes a model."
+        )
