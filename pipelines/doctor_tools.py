@@ -8,10 +8,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from reviewbeam.components.common.config import parse_yaml
 from reviewbeam.components.common.encoder_directory import open_encoder
-from reviewbeam.components.common.errors import ReviewbeamError, UserError
+from reviewbeam.components.common.errors import ReviewbeamError
 from reviewbeam.components.common.host_copies import cache_root
+from reviewbeam.pipelines.beam_file import read_beam_file
 from reviewbeam.pipelines.doctor_packages import how_to_add, how_to_mend
 from reviewbeam.pipelines.findings import (
     BAD,
@@ -109,19 +109,9 @@ def cluster_settings(beam_file: str | None) -> dict[str, Any] | None:
     Raises:
       UserError: the file can't be read, or is no mapping.
     """
-    path = Path(beam_file or _CLUSTER_FILE)
-    if beam_file is None and not path.is_file():
+    if beam_file is None and not Path(_CLUSTER_FILE).is_file():
         return None
-    try:
-        settings = parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it isn't UTF-8"
-        raise UserError(
-            f"Can't read {str(path)!r}: {reason}. A YAML file of Beam's options was "
-            "expected."
-        ) from None
-    if not isinstance(settings, dict):
-        raise UserError(f"{str(path)!r} must hold a mapping of option to value.")
+    settings = read_beam_file(beam_file or _CLUSTER_FILE)
     return settings if settings.get("runner") == "FlinkRunner" else None
 
 

@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from apache_beam.options.pipeline_options import (
     DirectOptions,
@@ -14,8 +13,8 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.runner import create_runner
 
-from reviewbeam.components.common.config import parse_yaml
 from reviewbeam.components.common.errors import UserError, nearest
+from reviewbeam.pipelines.beam_file import read_beam_file
 
 # DirectRunner would try Prism first, which it downloads.
 DEFAULT_RUNNER = "FnApiRunner"
@@ -114,14 +113,8 @@ def processes(options: PipelineOptions) -> int:
 def _flags_of_file(path: str | None) -> list[str]:
     if path is None:
         return []
-    try:
-        data = parse_yaml(Path(path).read_text(encoding="utf-8"), path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"Can't read --beam {path!r}: {error}.") from None
-    if not isinstance(data, dict):
-        raise UserError(f"--beam {path!r} must hold a mapping of option to value.")
     flags = []
-    for name, value in data.items():
+    for name, value in read_beam_file(path).items():
         if value is True:
             flags.append(f"--{name}")
         elif isinstance(value, list | tuple):

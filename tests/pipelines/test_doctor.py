@@ -124,7 +124,7 @@ def test_a_check_that_fails_is_one_bad_line(quick, here, monkeypatch):
 def test_a_beam_file_that_cannot_be_read_is_the_users_mistake(command, quick, here):
     code, out, err = command("doctor", "--beam", "nowhere.yaml")
     assert code == 2
-    assert "Can't read 'nowhere.yaml': No such file" in err
+    assert "Can't read --beam 'nowhere.yaml': No such file" in err
     assert "nowhere.yaml" not in out and "Python" not in out
     (here / "list.yaml").write_text("- runner\n")
     code, _, err = command("doctor", "--beam", "list.yaml")

@@ -36,11 +36,19 @@ def test_an_unknown_option_in_a_file(tmp_path):
         beam_options([], str(path))
 
 
-@pytest.mark.parametrize("text", ["streaming: false\n", "- a\n", "\xff", "a: b: c\n"])
-def test_a_file_that_cannot_be_used(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("streaming: false\n", "streaming has the value False"),
+        ("- a\n", "must hold a mapping"),
+        ("\xff", "isn't UTF-8"),
+        ("a: b: c\n", "mapping values are not allowed"),
+    ],
+)
+def test_a_file_that_cannot_be_used(tmp_path, text, message):
     path = tmp_path / "beam.yaml"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(UserError, match="beam.yaml"):
+    with pytest.raises(UserError, match=f"beam.yaml.*{message}"):
         beam_options([], str(path))
 
 
