@@ -195,6 +195,7 @@ class _Evaluation:
         self._predict(staging, shards)
         metrics = {"split": self.split, "gold": self.split == ALL}
         metrics |= self._metrics(Parts(staging / PREDICTIONS))
+        self._tell("the rules")
         metrics["seen_in_training"] = self.gate.judge(staging, self.dataset, shards)
         artifacts.write_json(staging / METRICS, metrics)
         artifacts.write_text(staging / REPORT, report(metrics))
@@ -262,6 +263,10 @@ class _Evaluation:
                 >> beam.Map(write_predictions, model.metadata, folder)
             )
 
+    def _tell(self, state: str) -> None:
+        if self.show is not None:
+            self.show(state)
+
     def _metrics(self, parts: Parts) -> dict[str, Any]:
         """Computes the figures, and lists the mistakes with what may be shown."""
         expected = count_examples(self.manifest, self.split)
@@ -271,7 +276,9 @@ class _Evaluation:
             )
         config, labels = self.gate.config, self.gate.model.metadata.labels
         predictions = Predictions.of_table(parts.table, labels)
-        metrics = evaluate_predictions(predictions, labels.names, labels.type, config)
+        metrics = evaluate_predictions(
+            predictions, labels.names, labels.type, config, self._tell
+        )
         mistakes = confident_mistakes(
             predictions, labels.names, labels.type, config.mistakes
         )

@@ -4,6 +4,8 @@ Classes are given as indices, int [rows]; labels of which a row may have several
 or 1 for each, int or bool [rows, labels]. `kind` is `LabelRules.type`.
 """
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -41,6 +43,7 @@ def evaluate_predictions(
     names: tuple[str, ...],
     kind: str,
     config: EvaluateConfig,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Computes the metrics of all rows, of each language's and of the slices'.
 
@@ -49,6 +52,7 @@ def evaluate_predictions(
       names: the classes.
       kind: the type of the labels.
       config: bootstrap, slices, limits.
+      tell: is called with how far it is.
 
     Returns:
       `label_names`, `type`, `weight_by`; `overall`, of `slice_metrics`; `languages`:
@@ -61,8 +65,15 @@ def evaluate_predictions(
       UserError: a column has too many values to be a slice.
     """
     weights = predictions.count if config.weight_by == "count" else None
+    groups = {
+        slice_name: slice_rows(predictions, slice_name)
+        for slice_name in dict.fromkeys((_LANGUAGE, *config.slices))
+    }
+    every = 1 + sum(map(len, groups.values()))
+    number = itertools.count(1)
 
     def measure(rows: np.ndarray, name: str) -> dict[str, Any]:
+        tell(f"figures of {next(number)} of {every} groups of rows")
         return slice_metrics(
             predictions.true[rows],
             predictions.predicted[rows],
@@ -77,13 +88,14 @@ def evaluate_predictions(
     overall = measure(np.arange(len(predictions.ids)), "overall")
     error = overall["figures"]["ece"]["value"]
     overall["calibration"] = {"expected_calibration_error": error}
-    slices = {}
-    for slice_name in dict.fromkeys((_LANGUAGE, *config.slices)):
-        slices[slice_name] = {
+    slices = {
+        slice_name: {
             value: measure(rows, f"{slice_name}={value}")
             | {"too_small": len(rows) < config.min_slice_rows}
-            for value, rows in slice_rows(predictions, slice_name).items()
+            for value, rows in of_values.items()
         }
+        for slice_name, of_values in groups.items()
+    }
     metrics = {
         "label_names": list(names),
         "type": kind,

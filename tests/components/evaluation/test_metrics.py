@@ -249,8 +249,15 @@ def test_slices_are_measured_as_their_rows():
     config = EvaluateConfig(
         slices=["shop"], min_slice_rows=30, bootstrap=BootstrapConfig(resamples=50)
     )
-    metrics = evaluate_predictions(predictions, NAMES, "multiclass", config)
+    told = []
+    metrics = evaluate_predictions(
+        predictions, NAMES, "multiclass", config, told.append
+    )
 
+    groups = 1 + len(metrics["languages"]) + 3
+    assert told[0] == f"figures of 1 of {groups} groups of rows"
+    assert told[-1] == f"figures of {groups} of {groups} groups of rows"
+    assert len(told) == groups
     assert list(metrics["slices"]) == ["shop"]  # languages stand by themselves
     assert list(metrics["slices"]["shop"]) == ["a", "b", "c"]
     for value, measured in metrics["slices"]["shop"].items():
