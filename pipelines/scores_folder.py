@@ -19,11 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from reviewbeam.components.common import artifacts, stores
+from reviewbeam.components.common import artifacts
 from reviewbeam.components.common.columns import parquet_bytes
 from reviewbeam.components.common.places import (
     Place,
-    in_store,
     move,
     names_in,
     remove_files,
@@ -46,6 +45,7 @@ from reviewbeam.components.ingestion.units import (
     unit_of_data,
     unit_to_data,
 )
+from reviewbeam.pipelines.scores_leftovers import remove_unlisted
 from reviewbeam.pipelines.scores_manifest import (
     PARTITION,
     REJECTS,
@@ -229,22 +229,12 @@ class ScoresVersion:
             remove_files(folder, old)
         if not staged:
             self.clear_staging()
-            if in_store(self.output):
-                self._clear_others()
+            mine = (self._scores, self._rejects)
+            remove_unlisted(self.output, self.manifest.paths(), mine)
 
     def clear_staging(self) -> None:
         """Removes all that is staged, of earlier versions too."""
         remove_tree(self.staging.parent)
-
-    def _clear_others(self) -> None:
-        """Removes what runs of other versions left where it was to stay, in a store."""
-        listed = self.manifest.paths()
-        stores.remove(
-            path
-            for path, _, _ in self.output.below()
-            if (name := path.key.removeprefix(f"{self.output.key}/")) not in listed
-            and name.startswith((f"{PARTITION}=", f"{REJECTS}/"))
-        )
 
     def clear_useless(self) -> None:
         """Removes what is staged if no score is among it."""

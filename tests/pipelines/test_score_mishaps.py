@@ -230,3 +230,24 @@ def test_touched_files_are_hashed_once(night, deliver, tmp_path, monkeypatch):
 
     monkeypatch.setattr("reviewbeam.components.ingestion.files.open_binary", never)
     assert night()[0] == 0
+
+
+def test_parts_that_another_version_never_published_go(
+    night, deliver, tmp_path, dies_while_publishing, monkeypatch
+):
+    """Who reads the whole folder must not meet a row twice."""
+    with deliver("a.jsonl", 60).open("a") as file:
+        file.write("{broken\n")
+    other = {"rules": {"max_characters": 5000}}
+    assert night()[0] == 1
+    monkeypatch.undo()
+    (left,) = tmp_path.glob("scores/model_version=*")
+    assert len(list(left.iterdir())) == 3
+
+    assert night(**other)[0] == 0
+    assert not left.exists()
+    assert len(list(tmp_path.glob("scores/_rejects/*/*"))) == 1
+    assert ids(tmp_path) == listed(tmp_path) == sorted(of("a", 60))
+    for settings in ({}, other):  # both are listed now
+        assert night(**settings)[0] == 0
+        assert ids(tmp_path) == listed(tmp_path) == sorted(2 * of("a", 60))
