@@ -76,20 +76,27 @@ def promote_blessed(
 ) -> str | None:
     """Puts a model in service by its verdict.
 
-    One that is there by force stays, and is blessed there too where it is now.
+    One that is there stays, by force too, and is blessed there where it is now.
 
     Returns:
-      Why it isn't put in service; None: it is.
+      Why it isn't put in service, or is not to be used there; None: it is.
     """
     serving = read_serving(models)
     name = _name(model)
     if serving is not None and serving.current == name:
+        if verdict["verdict"] != YES:
+            before = f"; for the one before it: reviewbeam rollback --models {models}"
+            return (
+                f"nothing was scored: {name}, in service in {str(models)!r}, is "
+                f"{_reason(verdict)}. It stays there"
+                + (before if serving.previous else "")
+            )
         if read_blessing(model) is not None and read_blessing(models / name) is None:
             promote(model, models)
         return None
     reason = None
     if verdict["verdict"] != YES:
-        reason = ": ".join(filter(None, (verdict["verdict"], verdict["reason"])))
+        reason = _reason(verdict)
     elif read_blessing(model) is None:
         reason = "a later evaluation took its blessing back"
     elif serving is not None and name in serving.rolled_back:
@@ -105,6 +112,10 @@ def promote_blessed(
         )
     promote(model, models)
     return None
+
+
+def _reason(verdict: Mapping[str, Any]) -> str:
+    return ": ".join(filter(None, (verdict["verdict"], verdict["reason"])))
 
 
 def _name(model: Path) -> str:

@@ -5,7 +5,12 @@ from collections.abc import Collection
 
 from reviewbeam.components.common.artifacts import RUN_FILE
 from reviewbeam.components.common.errors import UserError
-from reviewbeam.components.common.places import Place, names_in, remove_tree
+from reviewbeam.components.common.places import (
+    Place,
+    clear_folder,
+    names_in,
+    remove_tree,
+)
 from reviewbeam.components.common.stores import StorePath
 
 
@@ -40,7 +45,11 @@ def is_free(failed: Place, evidence: Collection[str]) -> bool:
 def remove_evidence(failed: Place, evidence: Collection[str]) -> None:
     """Removes what a stopped run left, and nothing else."""
     if evidence and _is_evidence(failed, evidence):
-        remove_tree(failed)
+        if isinstance(failed, StorePath):
+            remove_tree(failed)
+        else:
+            clear_folder(failed, RUN_FILE)
+            failed.rmdir()
 
 
 def _is_evidence(failed: Place, evidence: Collection[str]) -> bool:

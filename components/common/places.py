@@ -8,7 +8,7 @@ by a put; and a store, where each request takes its time, is asked many things a
 import fnmatch
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -78,6 +78,23 @@ def remove_tree(folder: Place) -> None:
         stores.remove(path for path, _, _ in folder.below())
     else:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear_folder(folder: Path, last: str, keep: Collection[str] = ()) -> None:
+    """Empties a folder of a file system.
+
+    Args:
+      folder: the folder.
+      last: name of what goes last: it shows that the folder is ours.
+      keep: names of what stays.
+    """
+    for entry in sorted(folder.iterdir(), key=lambda path: path.name == last):
+        if entry.name in keep:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
 
 
 def move(source: Place, target: Place) -> None:

@@ -28,7 +28,7 @@ from reviewbeam.components.common.errors import BusyError, DataGateError, UserEr
 from reviewbeam.components.common.evidence import evidence_place, remove_evidence
 from reviewbeam.components.common.evidence import is_free as evidence_is_free
 from reviewbeam.components.common.folder_locks import folder_lock, make_folder
-from reviewbeam.components.common.places import Place
+from reviewbeam.components.common.places import Place, clear_folder
 from reviewbeam.components.common.run_record import RunRecord
 from reviewbeam.components.common.store_publishing import (
     SUCCESS,
@@ -143,7 +143,7 @@ def _staged_folder(
             )
         run.begin(staging)
         try:
-            _clear(staging, keep={RUN_FILE})
+            clear_folder(staging, RUN_FILE, keep={RUN_FILE})
             yield staging
             for unfinished in staging.rglob(UNFINISHED):  # by a worker that was killed
                 unfinished.unlink()
@@ -156,7 +156,7 @@ def _staged_folder(
             _recover(output, replaced)
             stopped = evidence and isinstance(error, DataGateError)
             if stopped and evidence_is_free(failed, evidence):
-                _clear(staging, keep={*evidence, RUN_FILE})
+                clear_folder(staging, RUN_FILE, keep={*evidence, RUN_FILE})
                 remove_evidence(failed, evidence)
                 os.rename(staging, failed)
             elif not run.leaves_job:
@@ -183,23 +183,12 @@ def _remove(folder: Path) -> None:
     """Removes a folder of ours, in which threads of a stopped job may still write."""
     for patience in reversed(range(_PATIENCE)):
         try:
-            _clear(folder)
+            clear_folder(folder, RUN_FILE)
             return os.rmdir(folder)
         except OSError as error:
             if not patience or error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
                 raise
         time.sleep(0.1)
-
-
-def _clear(folder: Path, keep: Collection[str] = ()) -> None:
-    """Empties a folder of ours; what shows that it is ours goes last."""
-    for entry in sorted(folder.iterdir(), key=lambda path: path.name == RUN_FILE):
-        if entry.name in keep:
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
 
 
 def _replaced(output: Path) -> Path:

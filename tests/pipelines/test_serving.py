@@ -255,6 +255,19 @@ def test_run_keeps_the_old_model_where_the_new_one_is_not_blessed(
         assert sorted((tmp_path / "run/scores").rglob("*.parquet")) == scored
 
 
+def test_run_says_no_to_the_model_in_service_too(run, sources, models, tmp_path):
+    assert run(sources[0], LENIENT)[0] == 0
+    shutil.rmtree(tmp_path / "run" / "scores")
+    for _ in range(2):
+        code, out, err = run(sources[0], {"min": {"accuracy": 1.0}}, "--overwrite")
+        assert code == 4
+        assert "Verdict: not blessed" in out and "nothing was scored" in err
+        assert "is not blessed: 1 of 1 rules" in " ".join(err.split())
+        assert "It stays there" in err and "rollback" not in err
+        assert read_serving(models).current == name_of(sources[0])
+        assert not (tmp_path / "run" / "scores").exists()
+
+
 def test_run_of_a_first_model_that_is_not_blessed(run, sources, models):
     code, _, err = run(sources[0], {"min": {"accuracy": 1.0}})
     assert code == 4 and "no model is in service" in err

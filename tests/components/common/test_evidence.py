@@ -198,3 +198,27 @@ def test_in_a_store_what_a_killed_run_left_is_cleared(bucket):
     bucket.client.delete_object(Bucket=bucket.name, Key="dataset.failed/thesis.txt")
     remove_evidence(failed, EVIDENCE)
     assert bucket.names() == []
+
+
+def test_it_is_known_again_wherever_its_removal_was_cut_off(
+    output, failed, monkeypatch
+):
+    unlink, left = os.unlink, 0
+
+    def cut_off(*arguments, **options):
+        nonlocal left
+        if not left:
+            raise KeyboardInterrupt
+        left -= 1
+        unlink(*arguments, **options)
+
+    for count in range(3):  # a reject, the report, the record of the run
+        _stop(output)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            left = count
+            patch.setattr(os, "unlink", cut_off)
+            remove_evidence(failed, EVIDENCE)
+        assert failed.exists()
+        assert evidence_place(output, EVIDENCE) == failed
+    _run(output)
+    assert os.listdir(output.parent) == ["dataset"]
