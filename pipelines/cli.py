@@ -169,9 +169,18 @@ def _main(argv: Sequence[str] | None) -> int:
     if argv is None:  # a scheduler stops a job by SIGTERM
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        arguments = parse(words)
-    except UserError as error:
+        return _logged(words)
+    except (UserError, KeyboardInterrupt) as error:  # before the job began
         return _tell(error)
+
+
+def _logged(words: Sequence[str]) -> int:
+    """Runs a job with its log, and returns the exit code.
+
+    Raises:
+      UserError: the command line is wrong.
+    """
+    arguments = parse(words)
     from reviewbeam.pipelines import job_log, quiet
 
     if not arguments.verbose:

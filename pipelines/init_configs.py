@@ -120,6 +120,7 @@ def write(files: Mapping[str, str], folder: Path) -> tuple[str, ...]:
       UserError: a file that `init` didn't write has the name of one of these, or
         the folder can't be made.
     """
+    folder = folder.resolve()  # a link to a folder stays one
     found = _configs_in(folder)
     if foreign := [n for n in found if n in files and not _is_ours(folder / n)]:
         raise UserError(

@@ -142,8 +142,10 @@ def _look(source: StorePath) -> tuple[str, list[StorePath]]:
 
 
 def _copy(source: StorePath, objects: list[StorePath], target: Place) -> None:
-    """Copies an artifact, whole or not at all."""
+    """Copies an artifact, whole or not at all; no other process copies the same."""
     folder = target.parent
+    for killed in folder.parent.glob(f".{folder.name}.*"):
+        shutil.rmtree(killed, ignore_errors=True)
     staged = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     try:
         copy = staged / target.name

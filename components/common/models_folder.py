@@ -194,7 +194,12 @@ def unblessed(model: Path) -> str:
 @contextlib.contextmanager
 def _held(models: Path) -> Iterator[None]:
     with folder_lock(models):
-        remove_unfinished(models / SERVING)
+        remove_unfinished(models / SERVING)  # and what else killed runs left
+        for staged in (*models.glob(".m-*.staged"), *models.glob("m-*/.*.staged")):
+            if staged.is_dir():
+                shutil.rmtree(staged)
+            else:
+                staged.unlink()
         yield
 
 
@@ -207,7 +212,6 @@ def _bring(model: Path, models: Path, name: str, content: str) -> None:
     """Copies a model to its name, whole or not at all, and its blessing."""
     target, staged = models / name, models / f".{name}.staged"
     if not target.exists():
-        shutil.rmtree(staged, ignore_errors=True)  # of a run that was killed
         try:
             shutil.copytree(model, staged, ignore=_IN_THE_MAKING)
             if open_model(os.fspath(staged)).content_fingerprint != content:
@@ -224,16 +228,15 @@ def _bring(model: Path, models: Path, name: str, content: str) -> None:
         blessed = read_blessing(model) is not None
         names = {entry.name for entry in model.iterdir()}
         # What came later: BLESSED, another engine's form.
-        for name in sorted(names - _IN_THE_MAKING(model, names)):
-            newer = name == BLESSED and blessed
-            if newer or not (target / name).exists():
-                _bring_entry(model / name, target / name)
+        for entry in sorted(names - _IN_THE_MAKING(model, names)):
+            newer = entry == BLESSED and blessed
+            if newer or not (target / entry).exists():
+                _bring_entry(model / entry, target / entry)
 
 
 def _bring_entry(source: Path, target: Path) -> None:
     staged = target.with_name(f".{target.name}.staged")
     if source.is_dir():
-        shutil.rmtree(staged, ignore_errors=True)
         shutil.copytree(source, staged)
     else:
         shutil.copyfile(source, staged)

@@ -83,6 +83,17 @@ def test_a_missing_option(command):
     assert "--output" in err and "Traceback" not in err
 
 
+@pytest.mark.parametrize("place", ["cli.parse", "job_log.JobLog"])
+def test_a_stop_before_the_job_begins(command, monkeypatch, place):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"reviewbeam.pipelines.{place}", stopped)
+    code, out, err = command("doctor")
+    assert (code, out) == (75, "")
+    assert err == "reviewbeam: stopped. The same command starts again.\n"
+
+
 def test_an_unknown_job(command):
     code, _, err = command("prepair")
     assert code == 2 and "prepare" in err

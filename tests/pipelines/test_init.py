@@ -418,6 +418,16 @@ def test_a_folder_that_holds_something(init, here):
     assert not list(here.glob(".my-*"))
 
 
+def test_a_link_to_a_folder_stays_one(init, here):
+    (here / "disk").mkdir()
+    (here / "my").symlink_to("disk")
+    glob = str(SAMPLE / "reviews.jsonl")
+    assert init(glob=glob)[0] == 0
+    assert init("--overwrite", glob=glob)[0] == 0
+    assert (here / "my").is_symlink() and (here / "disk" / "prepare.yaml").is_file()
+    assert not list(here.glob(".*-*"))
+
+
 def test_overwrite_leaves_what_it_does_not_replace(init, here):
     assert init(glob=str(SAMPLE / "reviews.jsonl"))[0] == 0
     with (here / "my/train.yaml").open("a") as file:

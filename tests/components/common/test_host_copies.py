@@ -159,7 +159,18 @@ def test_a_copy_that_was_cut_off_is_made_again(artifact, bucket, monkeypatch):
         patch.setattr(host_copies, "_check", lambda *_: (_ for _ in ()).throw(OSError))
         with pytest.raises(OSError):
             host_copy(url)
+    with monkeypatch.context() as patch:  # killed as it copied, and removed nothing
+        patch.setattr(host_copies, "_check", lambda *_: (_ for _ in ()).throw(OSError))
+        patch.setattr(host_copies.shutil, "rmtree", lambda *_, **__: None)
+        with pytest.raises(OSError):
+            host_copy(url)
     copy = host_copy(url)
+    names = {path.name for path in copy.parents[1].iterdir()}
+    assert names == {
+        copy.parent.name,
+        f"{copy.parent.name}.json",
+        f"{copy.parent.name}.lock",
+    }
     told = json.loads(copy.parents[1].joinpath(f"{copy.parent.name}.json").read_text())
     assert told == {"url": url}
     shutil.rmtree(copy.parent)

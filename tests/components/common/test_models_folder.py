@@ -210,6 +210,17 @@ def test_killed_at_any_moment_the_folder_stays_sound(blessed, models):
     assert {path.name for path in models.iterdir()} == names
 
 
+def test_what_killed_runs_left_goes(blessed, models):
+    promote(blessed[0], models)
+    before = {path.relative_to(models) for path in models.rglob("*")}
+    (models / ".m-0123456789abcdef.staged").mkdir()  # of a model that nobody brings
+    (models / ".m-0123456789abcdef.staged" / "model.keras").write_bytes(b"half")
+    (pinned(models) / ".BLESSED.staged").write_bytes(b"half")
+    (pinned(models) / ".openvino-int8.staged").mkdir()
+    promote(blessed[0], models)
+    assert {path.relative_to(models) for path in models.rglob("*")} == before
+
+
 def test_one_promotion_at_a_time(blessed, models):
     promote(blessed[0], models)
     with folder_lock(models), pytest.raises(BusyError):
