@@ -77,6 +77,24 @@ def artifact(path: str | Place) -> Path:
     return host_copy(path)
 
 
+def check_local(path: str, kind: str) -> None:
+    """Refuses at once what is no artifact, before libraries take their time.
+
+    Args:
+      path: where it is; one in an object store is looked at later.
+      kind: `dataset` or `model`; for the latter a models folder will do.
+
+    Raises:
+      UserError: it is none.
+    """
+    from reviewbeam.components.common.artifacts import read_manifest
+    from reviewbeam.components.common.models_folder import pinned
+
+    where = place(path)
+    if isinstance(where, Path):
+        read_manifest(pinned(where) if kind == "model" else where, kind)
+
+
 def model(path: str) -> Path:
     """A model's folder, or that of the model in service of a models folder.
 

@@ -22,6 +22,7 @@ from reviewbeam.pipelines import console, quick_jobs
 from reviewbeam.pipelines.job_inputs import (
     artifact,
     beam_options,
+    check_local,
     folder,
     model,
     output_place,
@@ -96,8 +97,10 @@ def _train(arguments: argparse.Namespace) -> tuple[Any, int]:
     from reviewbeam.components.common.train_config import TrainConfig
 
     config = load_config(TrainConfig, arguments.config, arguments.set)
+    check_local(arguments.dataset, "dataset")
     output = folder(arguments.output)
     arguments.log.beside(output, config)
+    console.note("train …")
     from reviewbeam.pipelines.training_report import train_and_report
 
     summary = train_and_report(
@@ -142,6 +145,8 @@ def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
     from reviewbeam.components.common.evaluate_config import EvaluateConfig
 
     config = load_config(EvaluateConfig, arguments.config, arguments.set)
+    check_local(arguments.model, "model")
+    check_local(arguments.gold or arguments.dataset, "dataset")
     options = beam_options(arguments)
     output = folder(arguments.output)
     arguments.log.beside(output, config)
@@ -193,6 +198,7 @@ def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
     from reviewbeam.components.common.score_config import ScoreConfig
 
     config = load_config(ScoreConfig, arguments.config, overrides_of(arguments))
+    check_local(arguments.model, "model")
     options = beam_options(arguments)
     output = output_place(arguments)
     if not arguments.dry_run:  # which writes nothing

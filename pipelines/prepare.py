@@ -30,6 +30,7 @@ from reviewbeam.components.ingestion.files import (
     slice_file,
 )
 from reviewbeam.components.ingestion.lines import DamagedFileError
+from reviewbeam.components.ingestion.read import check_header
 from reviewbeam.components.validation import drift as drifts
 from reviewbeam.components.validation import statistics as stats
 from reviewbeam.components.validation.rules import ReviewRules
@@ -103,6 +104,7 @@ def prepare(
     fingerprint = identity(config, encoder, files, kind)
     if publishing.is_done(output, kind, fingerprint, overwrite=overwrite):
         return artifacts.read_manifest(output, kind) | page_beside(output), False
+    check_header(config, files[0])  # before what takes long
     run = RunRecord("prepare", recover=end_earlier_job)
     with publishing.staged_output(
         output, "prepare", run=run, overwrite=overwrite, lock=lock, evidence=_EVIDENCE

@@ -9,6 +9,7 @@ from reviewbeam.pipelines import console
 from reviewbeam.pipelines.job_inputs import (
     artifact,
     beam_options,
+    check_local,
     folder,
     lines_of_standard_input,
     model,
@@ -36,6 +37,7 @@ def write_configs(arguments: argparse.Namespace) -> tuple[Any, int]:
 
 def predict_texts(arguments: argparse.Namespace) -> tuple[Any, int]:
     """Labels texts of the command line or of standard input."""
+    check_local(arguments.model, "model")
     texts = arguments.text or lines_of_standard_input()
     from reviewbeam.pipelines.predict import predict
 

@@ -5,7 +5,6 @@ import datetime
 import functools
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +32,13 @@ from reviewbeam.pipelines.quiet import quiet_workers
 from reviewbeam.pipelines.score_engine import resolve_for_output
 from reviewbeam.pipelines.score_files import (
     ScoreFiles,
+    check_headers,
     damaged_error,
     find_score_files,
 )
 from reviewbeam.pipelines.score_graph import ChunkWork, ScoreUnits
 from reviewbeam.pipelines.score_outcome import ModelFailedError, Outcome, check_drift
 from reviewbeam.pipelines.score_progress import (
-    Progress,
     empty_worker_folders,
     following,
     worker_folders,
@@ -67,6 +66,7 @@ from reviewbeam.pipelines.scores_manifest import (
 )
 from reviewbeam.pipelines.scores_report import Finished, put_scores_report, settled
 from reviewbeam.pipelines.store_window import StoreWindow
+from reviewbeam.pipelines.watching import Show
 
 
 def score(
@@ -79,7 +79,7 @@ def score(
     verify: bool = False,
     accept_drift: bool = False,
     lock: bool = True,
-    show: Callable[[Progress], None] | None = None,
+    show: Show = None,
 ) -> ScoreReport:
     """Scores the files that the output does not hold yet.
 
@@ -92,7 +92,7 @@ def score(
       verify: hash all files again, rather than those whose size or time has changed.
       accept_drift: publish what drift has held back.
       lock: keep other runs out of an output in a store that can do so.
-      show: is told every two seconds how far the run is.
+      show: is told how far the run is, every two seconds while the model is at work.
 
     Raises:
       UserError: the config, the model, the corpus or the output can't be used.
@@ -109,6 +109,9 @@ def score(
         manifest = Manifest.read(output, run.check)
         check_format(config, manifest)
         found = find_score_files(config, manifest, verify=verify)
+        check_headers(config, found.files)
+        if show is not None:
+            show("choosing engine and batch size")
         resolved = resolve_for_output(config, opened, manifest, output, options)
         wanted = settings(config, opened, resolved)
         conditions = staging_conditions(config, rules)
@@ -142,7 +145,7 @@ class _Job:
     options: PipelineOptions
     run_record: RunRecord
     deadline: datetime.datetime | None
-    show: Callable[[Progress], None] | None
+    show: Show
     beam_seconds: float = 0.0
     chunks_before: frozenset[str] = frozenset()  # finished by an earlier run
 

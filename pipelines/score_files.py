@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from apache_beam.io.filesystems import FileSystems
@@ -16,9 +17,11 @@ from reviewbeam.components.ingestion.files import (
     list_files,
 )
 from reviewbeam.components.ingestion.lines import DamagedFileError
+from reviewbeam.components.ingestion.read import check_header
 from reviewbeam.pipelines.scores_manifest import Manifest
 
 _AT_ONCE = 8  # files that are hashed
+_MOST_HEADERS = 20  # of files that are looked at beforehand
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +85,26 @@ def find_score_files(
         raise damaged_error(path, reason)
     removed = _removed(config, set(known) - {file.path for file in listed})
     return ScoreFiles(sorted(files, key=lambda f: f.name), unreadable, removed)
+
+
+def check_headers(config: ScoreConfig, files: Sequence[CorpusFile]) -> None:
+    """Looks for a mistake in the mapped columns before anything takes long.
+
+    Raises:
+      UserError: the first file hasn't got them; or, where files are skipped that are
+        wrong, no file has.
+    """
+    problems = []
+    for file in files[:_MOST_HEADERS]:
+        try:
+            check_header(config, file)
+            return
+        except UserError as error:
+            if config.on_damaged_file != "skip":
+                raise
+            problems.append(error)
+    if problems and len(problems) == len(files):
+        raise problems[0]
 
 
 def damaged_error(path: str, damage: str) -> UserError:

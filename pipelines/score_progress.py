@@ -5,7 +5,7 @@ import dataclasses
 import fnmatch
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from reviewbeam.components.common.host_copies import cache_root
@@ -19,7 +19,7 @@ from reviewbeam.components.inference.parts import (
 )
 from reviewbeam.components.ingestion.units import Unit
 from reviewbeam.pipelines.score_summary import rough_duration
-from reviewbeam.pipelines.watching import watching
+from reviewbeam.pipelines.watching import Show, watching
 
 PROGRESS = "progress"  # folder below the staging folder: rows inferred, by process
 
@@ -149,9 +149,7 @@ class Follower:
 
 
 @contextlib.contextmanager
-def following(
-    staging: Place, units: list[Unit], show: Callable[[Progress], None] | None
-) -> Iterator[None]:
+def following(staging: Place, units: list[Unit], show: Show) -> Iterator[None]:
     """Shows the progress while the block runs.
 
     Args:

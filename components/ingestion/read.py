@@ -239,6 +239,23 @@ class _ReadSlice(beam.DoFn):
         yield beam.pvalue.TaggedOutput("summaries", reader.summary)
 
 
+def check_header(config: CorpusConfig, file: CorpusFile) -> None:
+    """Looks whether a file names the mapped columns, where it has a header.
+
+    Only that: a file that breaks is told when it is read.
+
+    Raises:
+      UserError: a mapped column is not among those of CSV, TSV or Parquet.
+    """
+    if file.format == "jsonl":
+        return
+    reader = SliceReader(FileSlice(file, 0, 0, -1), config, batch_rows=1)
+    next(reader.batches(), None)
+    if known := reader._mapper.known:
+        present = reader._mapper.present
+        check_columns(file.path, mapped_columns(config), present, known)
+
+
 def check_summaries(
     config: CorpusConfig, files: Iterable[CorpusFile], summaries: Iterable[SliceSummary]
 ) -> None:

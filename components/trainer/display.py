@@ -104,18 +104,20 @@ class TrainingDisplay:
             self._seconds += now - self._last
             self._waited += waited
         self._last = now
-        status = (
-            f"loss {loss:.3f}, {self.tokens_per_second:,.0f} tokens/s, "
-            f"{self.padding_share:.1%} padding"
-        )
+        status = f"loss {loss:.3f}"
+        if self._seconds:
+            status += (
+                f", {self.tokens_per_second:,.0f} tokens/s, "
+                f"{self.padding_share:.1%} padding"
+            )
         self._bar.update(
             self._task, completed=self._steps, description=self._epoch, status=status
         )
         if self._bar.disable and now - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = now
+            left = f", {self._time_left()} left" if self._seconds else ""
             self.note(
-                f"{self._epoch}, step {self._steps}/{self._total}: {status}, "
-                f"{self._time_left()} left"
+                f"{self._epoch}, step {self._steps}/{self._total}: {status}{left}"
             )
 
     def end_epoch(self, loss: float, metrics: ValidationMetrics | None) -> None:
@@ -136,6 +138,6 @@ class TrainingDisplay:
         self.note(line)
 
     def _time_left(self) -> str:
-        counted = max(self._steps - self._taken_up - _STEPS_TO_WARM_UP, 1)
+        counted = self._steps - self._taken_up - _STEPS_TO_WARM_UP
         seconds = round((self._total - self._steps) * self._seconds / counted)
         return f"{seconds // 60}:{seconds % 60:02d}"
