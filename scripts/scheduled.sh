@@ -11,7 +11,8 @@
 #   REVIEWBEAM_ALERT     command that takes the message on standard input, such as
 #                        "mail -s reviewbeam me@example.org" or "curl -fsS -d @- URL"
 #   REVIEWBEAM_LOGS      folder for a log of each run, and results.jsonl with the result
-#                        and exit code of each attempt (runs/logs)
+#                        and exit code of each attempt (runs/logs); its owner's alone,
+#                        and without the values of options for Beam
 #   REVIEWBEAM_ATTEMPTS  how often it is run at most (3)
 #   REVIEWBEAM_PAUSE     seconds between two attempts (600)
 set -uo pipefail
@@ -21,19 +22,39 @@ alert=${REVIEWBEAM_ALERT:-}
 logs=${REVIEWBEAM_LOGS:-runs/logs}
 attempts=${REVIEWBEAM_ATTEMPTS:-3}
 pause=${REVIEWBEAM_PAUSE:-600}
-if [ $# = 0 ] || [ -z "$alert" ]; then
+if [[ ${1:--} = -* || -z $alert ]]; then
     echo "scheduled.sh: a job is needed, and REVIEWBEAM_ALERT, which is told what goes" \
         "wrong" >&2
     sed -n 's/^#   //p' "$0" >&2
     exit 2
 fi
 
+# Shows a command without values that may be secrets, as those of options for Beam.
+shown() {
+    local word own=1 # the job
+    for word in "$@"; do
+        case $word in
+        --config | --model | --models | --dataset | --input | --output) own=1 ;;
+        --config=* | --model=* | --models=* | --dataset=* | --input=* | --output=*)
+            own=
+            ;;
+        --*=*) word="${word%%=*}=..." own= ;;
+        --*) own= ;;
+        *)
+            [ -n "$own" ] || word=...
+            own= # only the word behind the option is its value
+            ;;
+        esac
+        printf ' %q' "$word"
+    done
+}
+
 # Calls the alert command, ends with the exit code. Arguments: the code, what it means.
 give_up() {
     local message
     message=$(
         echo "reviewbeam $job on $(uname -n): exit code $1, $2"
-        echo "Command: reviewbeam $command"
+        echo "Command: $command"
         echo "Log: $log"
         tail -n 20 "$log" 2>/dev/null
     )
@@ -61,17 +82,20 @@ wait_for() {
     [ -z "$stopped" ] || give_up 75 "a signal stopped it; the next run goes on"
 }
 
-job=$1 command=$*
+job=$1
+command=reviewbeam$(shown "$@")
 log=$logs/$job-$(date +%Y%m%dT%H%M%S)-$$.log
 child='' stopped=''
 trap stop TERM INT
-if ! { mkdir -p "$logs" && : >"$log"; }; then
+trap 'rm -f "$log.out"' EXIT
+# Its owner's alone; what the command writes follows the umask as ever.
+if ! { mkdir -p "$logs" &&
+    (umask 077 && touch "$log" "$log.out" "$logs/results.jsonl"); }; then
     give_up 2 "the folder of logs can't be written"
 fi
-trap 'rm -f "$log.out"' EXIT
 
 for ((attempt = 1; ; attempt++)); do
-    echo "$(date -Is) attempt $attempt of $attempts: reviewbeam $command" >>"$log"
+    echo "$(date -Is) attempt $attempt of $attempts: $command" >>"$log"
     reviewbeam "$@" --json >"$log.out" 2>>"$log" &
     wait_for $!
     result=$(sed -n '$s/^[[{].*/&/p' "$log.out") # the last line, where that is JSON

@@ -7,22 +7,49 @@ from collections.abc import Iterable, Iterator
 import zstandard
 
 BLOCK_BYTES = 2**20
-COMPRESSED_BLOCK_BYTES = 2**16  # it may grow a thousandfold
+COMPRESSED_BLOCK_BYTES = 2**16  # it may grow a millionfold
 MAX_RECORD_BYTES = 16 * 2**20  # a longer line is one reject, not a full memory
-
-_DECOMPRESSORS = {
-    "gzip": lambda: zlib.decompressobj(wbits=31),
-    "bz2": bz2.BZ2Decompressor,
-    "zstd": lambda: zstandard.ZstdDecompressor().decompressobj(),
-}
+# Of zstd, 4 bytes may be a block of 128 KiB: 16 MiB at most.
+_ZSTD_BYTES = 512
 
 
 class DamagedFileError(Exception):
     """A file whose bytes end or break before its content does."""
 
 
+class _ZstdDecompressor:
+    """zstandard's, whose output can't be bounded, with the interface of zlib's."""
+
+    def __init__(self):
+        self._stream = zstandard.ZstdDecompressor().decompressobj()
+        self.unconsumed_tail = self.unused_data = b""
+        self.eof = False
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Returns `max_length` bytes and a bounded number more, or what there is."""
+        parts, size, place = [], 0, 0
+        while place < len(data) and size < max_length and not self.eof:
+            part = self._stream.decompress(data[place : place + _ZSTD_BYTES])
+            if part:
+                parts.append(part)
+                size += len(part)
+            place += _ZSTD_BYTES
+            self.eof = self._stream.eof
+        self.unconsumed_tail = data[place:]
+        if self.eof:
+            self.unused_data = self._stream.unused_data + self.unconsumed_tail
+        return b"".join(parts)
+
+
+_DECOMPRESSORS = {
+    "gzip": lambda: zlib.decompressobj(wbits=31),
+    "bz2": bz2.BZ2Decompressor,
+    "zstd": _ZstdDecompressor,
+}
+
+
 def read_blocks(source, compression: str) -> Iterator[bytes]:
-    """Yields a file's decompressed content.
+    """Yields a file's decompressed content, in bounded memory whatever it grows to.
 
     Beam's own decompression takes a file that was cut short for a whole one, so
     the end of the compressed stream is looked for here.
@@ -48,9 +75,13 @@ def read_blocks(source, compression: str) -> Iterator[bytes]:
                     if not block:
                         break
                 in_stream = True
-                content = decompressor.decompress(block)
-                for start in range(0, len(content), BLOCK_BYTES):
-                    yield content[start : start + BLOCK_BYTES]
+                while content := decompressor.decompress(block, BLOCK_BYTES):
+                    for start in range(0, len(content), BLOCK_BYTES):
+                        yield content[start : start + BLOCK_BYTES]
+                    if decompressor.eof:
+                        break
+                    # bz2's keeps it; all of them may keep content without it.
+                    block = getattr(decompressor, "unconsumed_tail", b"")
                 block = b""
                 if decompressor.eof:
                     block = decompressor.unused_data

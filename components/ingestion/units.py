@@ -35,6 +35,7 @@ _PACKED_SLICES = 2  # of a slice's bytes: how much a pack of small files holds
 _EXPANSION = 4  # what compressed bytes, or those of Parquet, are thought to become
 _WAVE_BYTES = 512 * 2**20  # of large files, for each worker
 _CHUNK_BYTES = 256 * 2**20  # of a chunk with the one merged into it
+_WHOLE_BYTES = 256 * 2**20  # of a file's rows, until it is known to be sound
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,6 +183,7 @@ class UnitReader:
         self._unit = unit
         self._config = config
         self._rows = chunk_rows
+        self._streamed: CorpusFile | None = None  # its rows are given while it is read
 
     def chunks(self) -> Iterator[pa.RecordBatch]:
         """Yields chunks of consecutive rows; they go over the ends of files.
@@ -193,6 +195,8 @@ class UnitReader:
         whole = len(self._unit.slices) > 1 or self._unit.slices[0].file.size <= (
             self._config.slice_bytes
         )
+        if not whole:
+            self._streamed = self._unit.slices[0].file
         batches = (
             batch
             for piece in self._unit.slices
@@ -200,18 +204,30 @@ class UnitReader:
         )
         for chunk in _merge_last(regular_batches(batches, self._rows), self._rows):
             # What was read may not be what the file's hash stands for.
-            if not whole and changed_files([self._unit.slices[0].file]):
+            if self._streamed and changed_files([self._streamed]):
                 self.is_changed = True
                 return
             yield chunk
 
-    def _whole(self, piece: FileSlice) -> list[pa.RecordBatch]:
-        batches = list(self._batches(piece))
+    def _whole(self, piece: FileSlice) -> Iterator[pa.RecordBatch]:
+        kept, size = [], 0
+        for batch in self._batches(piece):
+            size += batch.nbytes
+            if size <= _WHOLE_BYTES:
+                kept.append(batch)
+            else:
+                kept.clear()
         if changes := changed_files([piece.file]):
             (self.summaries[-1].damaged,) = changes.values()
-            return []
+            return
         damaged = self.summaries[-1].damaged is not None
-        return [] if damaged and self._config.on_damaged_file != "salvage" else batches
+        if damaged and self._config.on_damaged_file != "salvage":
+            return
+        if size > _WHOLE_BYTES:  # a few bytes may become gigabytes: they are read again
+            self._streamed = piece.file
+            self.summaries.pop()
+            yield from self._batches(piece)
+        yield from kept
 
     def _batches(self, piece: FileSlice) -> Iterator[pa.RecordBatch]:
         reader = SliceReader(piece, self._config, AT_ONCE)

@@ -6,6 +6,8 @@ own. A task's state follows from the exit code: 0 success; 1, 75 and a killed pr
 are retried; 2, 3 and 4 fail at once, since a person is needed, and so does a run that
 its deadline stopped, which the next one goes on with. What has failed for good is told
 to the alert command; what was published before stands, and the model in service stays.
+Airflow shows and logs each command: keys of a store belong into a file that `--beam`
+names.
 """
 
 import os

@@ -34,7 +34,7 @@ def start(tmp_path):
     stub.write_text(STUB)
     stub.chmod(0o755)
 
-    def start(*codes, result=None, **settings):
+    def start(*codes, result=None, words=("--input", "in/*.jsonl"), **settings):
         (tmp_path / "codes").write_text("".join(f"{code}\n" for code in codes))
         if result is not None:
             (tmp_path / "result").write_text(json.dumps(result) + "\n")
@@ -46,7 +46,7 @@ def start(tmp_path):
             "REVIEWBEAM_PAUSE": "0",
         }
         return subprocess.Popen(
-            [SCRIPT, "score", "--input", "in/*.jsonl"],
+            [SCRIPT, "score", *words],
             env=environment | settings,
             stderr=subprocess.PIPE,
             text=True,
@@ -134,6 +134,61 @@ def test_a_signal_stops_the_command_and_the_attempts(start, tmp_path, codes):
     process.communicate(timeout=20)
     calls, alerts, _ = told(tmp_path)
     assert (process.returncode, len(calls)) == (75, 1) and "signal" in alerts
+
+
+@pytest.mark.parametrize("alert", ["", "; exit 9"])  # then it goes to standard error
+def test_values_that_may_be_secrets_are_told_to_nobody(run, tmp_path, alert):
+    words = [
+        "--config=configs/score.yaml",
+        *("--input", "in/*.jsonl", "SECRET1"),
+        "--s3_secret_access_key=SECRET2",
+        *("--s3_access_key_id", "SECRET3", "SECRET 4"),
+        *("--output", "runs/scores", "-pSECRET5", "--save_main_session"),
+    ]
+    log_alert = f"cat >>{tmp_path}/alerts{alert}"
+    code, calls, alerts, _, err = run(3, words=words, REVIEWBEAM_ALERT=log_alert)
+    assert code == 3 and calls == [f"score {' '.join(words)} --json"]
+    texts = [path.read_text() for path in tmp_path.glob("logs/*")]
+    assert not [text for text in (*texts, alerts, err) if "SECRET" in text]
+    shown = (
+        r"reviewbeam score --config=configs/score.yaml --input in/\*.jsonl ... "
+        "--s3_secret_access_key=... --s3_access_key_id ... ... --output runs/scores "
+        "... --save_main_session\n"
+    )
+    assert f"Command: {shown}" in alerts
+    assert len([text for text in texts if f"attempt 1 of 3: {shown}" in text]) == 1
+
+
+def test_an_option_is_no_job(tmp_path):
+    environment = {"PATH": os.defpath, "REVIEWBEAM_ALERT": "cat >&2"}
+    done = subprocess.run(
+        [SCRIPT, "--s3_secret_access_key=SECRET", "score"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2 and "a job is needed" in done.stderr
+    assert "SECRET" not in done.stderr and not list(tmp_path.iterdir())
+
+
+def test_logs_are_their_owners_alone_and_nothing_else_is(run, tmp_path):
+    stub = tmp_path / "bin" / "reviewbeam"
+    stub.write_text(STUB.replace("echo", 'ls -l "$STUB"/logs >"$STUB/seen"\necho', 1))
+    before = os.umask(0o022)
+    try:
+        run(3)
+    finally:
+        os.umask(before)
+    _, *seen = (tmp_path / "seen").read_text().splitlines()
+    assert [line[:10] for line in seen] == ["-rw-------"] * 3  # while it is at work
+    left = {path.suffix: path.stat().st_mode for path in tmp_path.glob("logs/*")}
+    assert {end: mode & 0o777 for end, mode in left.items()} == {
+        ".log": 0o600,
+        ".jsonl": 0o600,
+    }
+    assert (tmp_path / "logs").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "calls").stat().st_mode & 0o777 == 0o644
 
 
 def test_without_an_alert_command_nothing_is_run(run):

@@ -2,10 +2,11 @@ import bz2
 import gzip
 import io
 import tracemalloc
+import zlib
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reviewbeam.components.common.filesystems import open_binary
@@ -158,6 +159,87 @@ def test_what_grows_a_thousandfold_comes_in_small_blocks(compression):
 
     assert sum(blocks) == 20_000_000
     assert max(blocks) <= lines.BLOCK_BYTES
+
+
+def _zeros(compression, size):
+    """Compresses zeros without holding them."""
+    compressor = {
+        "gzip": lambda: zlib.compressobj(wbits=31),
+        "bz2": bz2.BZ2Compressor,
+        "zstd": lambda: zstandard.ZstdCompressor().compressobj(),
+    }[compression]()
+    parts = [compressor.compress(bytes(10**6)) for _ in range(size // 10**6)]
+    return b"".join([*parts, compressor.flush()])
+
+
+@pytest.mark.parametrize("compression", PACKERS)
+def test_what_grows_a_millionfold_does_not_fill_the_memory(compression):
+    source = io.BytesIO(_zeros(compression, 64 * 10**6))
+    tracemalloc.start()
+    size = sum(len(block) for block in read_blocks(source, compression))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert size == 64 * 10**6
+    assert peak < 40 * 2**20
+
+
+def test_the_smallest_blocks_of_zstd_do_not_fill_the_memory():
+    frame = b"\x28\xb5\x2f\xfd\x00\x58"  # no size, a window of 2 MiB
+    block = (2**17 << 3 | 1 << 1).to_bytes(3, "little") + b"a"  # one byte, 2**17 times
+    data = frame + 600 * block + b"\x01\0\0"  # the last one is empty
+    tracemalloc.start()
+    size = sum(len(block) for block in read_blocks(io.BytesIO(data), "zstd"))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert size == 600 * 2**17
+    assert peak < 40 * 2**20
+
+
+RUNS = st.lists(
+    st.tuples(st.sampled_from([b"\n", b"\0", b"some words\n", bytes(range(256))]),
+              st.integers(0, 1000))
+).map(lambda runs: b"".join(part * count for part, count in runs))  # fmt: skip
+
+
+@settings(deadline=None)
+@given(
+    streams=st.lists(RUNS, min_size=1, max_size=3),
+    compression=st.sampled_from(list(PACKERS)),
+    sizes=st.tuples(*[st.sampled_from([1, 5, 100, 10**5])] * 3),
+    cut=st.floats(0, 1),
+)
+def test_content_does_not_depend_on_bounds(streams, compression, sizes, cut):
+    data = b"".join(map(PACKERS[compression], streams))
+    with pytest.MonkeyPatch.context() as patch:
+        names = "BLOCK_BYTES", "COMPRESSED_BLOCK_BYTES", "_ZSTD_BYTES"
+        for name, size in zip(names, sizes, strict=True):
+            # Reading byte by byte is for what is small.
+            least = 100 if len(b"".join(streams)) > 10**5 else 1
+            patch.setattr(lines, name, max(size, least))
+        assert _unpacked(data, compression) == b"".join(streams)
+
+        found = b""
+        try:
+            for block in read_blocks(
+                io.BytesIO(data[: int(cut * len(data))]), compression
+            ):
+                found += block
+        except DamagedFileError as error:
+            assert "ends before its end mark" in f"{error}"
+    assert b"".join(streams).startswith(found)
+
+
+@pytest.mark.parametrize("compression", PACKERS)
+def test_before_the_damage_all_is_given_however_it_grew(compression):
+    data = _zeros(compression, 5 * 10**6)
+
+    size = 0
+    with pytest.raises(DamagedFileError, match="ends before its end mark"):
+        for block in read_blocks(io.BytesIO(data[:-1]), compression):
+            size += len(block)
+    assert size > 5 * 10**6 - 2**17  # a block of zstd comes whole or not at all
 
 
 @pytest.mark.parametrize("compression", PACKERS)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reviewbeam.components.common.corpus_config import Columns, CorpusConfig
+from reviewbeam.components.ingestion import records, units
 from reviewbeam.components.ingestion.files import CorpusFile, find_files
 from reviewbeam.components.ingestion.spool import SpooledChunk, spool
 from reviewbeam.components.ingestion.units import (
@@ -153,6 +154,48 @@ def test_of_a_damaged_file_among_others_no_row_is_given(tmp_path):
         (chunk,) = reader.chunks()
         assert chunk.num_rows == rows
         assert [bool(s.damaged) for s in reader.summaries] == [False, True, False]
+
+
+@pytest.mark.parametrize("policy", ["fail", "salvage"])
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_a_small_file_that_becomes_a_large_one_is_not_held_whole(
+    tmp_path, monkeypatch, policy, is_cut
+):
+    write(tmp_path, "a.jsonl", [record(i) for i in range(7)])
+    write(tmp_path, "b.jsonl.gz", [record(i, "x" * 4000) for i in range(5000)])
+    write(tmp_path, "c.jsonl", [record(i) for i in range(7)])
+    path = tmp_path / "b.jsonl.gz"
+    if is_cut:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    for module in (records, units):
+        monkeypatch.setattr(module, "AT_ONCE", 100)  # of 40 MB, each with its raw bytes
+    config = config_of(tmp_path, on_damaged_file=policy)
+    (unit,) = plan_units(find_files(config), config.slice_bytes, False)[0]
+
+    held = UnitReader(unit, config, 100)
+    expected = list(held.chunks())
+    monkeypatch.setattr(units, "_WHOLE_BYTES", 2**20, raising=False)
+    reader = UnitReader(unit, config, 100)
+    before, peak = pa.total_allocated_bytes(), 0
+    for i, chunk in enumerate(reader.chunks()):
+        peak = max(peak, pa.total_allocated_bytes() - before)
+        assert chunk.equals(expected[i])
+    assert i + 1 == len(expected) and reader.summaries == held.summaries
+    assert bool(reader.summaries[1].damaged) == is_cut
+    assert reader.summaries[1].rows > 1000 and not reader.is_changed
+    assert peak < 10 * 2**20
+
+
+def test_a_file_that_changes_before_it_is_read_again_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(units, "_WHOLE_BYTES", 1000)
+    write(tmp_path, "a.jsonl.gz", [record(i) for i in range(500)])
+    config = config_of(tmp_path)
+    (unit,) = plan_units(find_files(config), config.slice_bytes, False)[0]
+    reader = UnitReader(unit, config, 100)
+    chunks = reader.chunks()
+    assert next(chunks).num_rows == 100
+    write(tmp_path, "a.jsonl.gz", [record(i) for i in range(400)])
+    assert list(chunks) == [] and reader.is_changed
 
 
 def test_a_spooled_file_is_read_chunk_by_chunk(tmp_path):
