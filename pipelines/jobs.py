@@ -68,6 +68,7 @@ def _prepare(arguments: argparse.Namespace) -> tuple[Any, int]:
     output = output_place(arguments)
     arguments.log.beside(output, config)
     with console.Step("prepare") as step:
+        step.update("loading libraries")
         with quiet_import():
             from reviewbeam.pipelines.local_paths import note_local_paths
             from reviewbeam.pipelines.local_runner import workers_ahead
@@ -151,6 +152,7 @@ def _evaluate(arguments: argparse.Namespace) -> tuple[Any, int]:
     output = folder(arguments.output)
     arguments.log.beside(output, config)
     with console.Step("evaluate") as step:
+        step.update("loading libraries")
         from reviewbeam.components.common.blessing_config import YES
         from reviewbeam.components.common.models_folder import pinned
         from reviewbeam.pipelines.blessing import evaluate_and_bless
@@ -204,6 +206,7 @@ def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
     if not arguments.dry_run:  # which writes nothing
         arguments.log.beside(output, config)
     with console.Step("score") as step:
+        step.update("loading libraries")
         from reviewbeam.pipelines.local_paths import note_local_paths
         from reviewbeam.pipelines.local_runner import workers_ahead
         from reviewbeam.pipelines.score import score
@@ -216,6 +219,7 @@ def _score(arguments: argparse.Namespace) -> tuple[Any, int]:
             if arguments.dry_run:
                 found = preview(config, chosen, output, options)
             else:
+                step.update("choosing engine and batch size")
                 report = score(
                     config,
                     chosen,

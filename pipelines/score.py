@@ -110,8 +110,6 @@ def score(
         check_format(config, manifest)
         found = find_score_files(config, manifest, verify=verify)
         check_headers(config, found.files)
-        if show is not None:
-            show("choosing engine and batch size")
         resolved = resolve_for_output(config, opened, manifest, output, options)
         wanted = settings(config, opened, resolved)
         conditions = staging_conditions(config, rules)

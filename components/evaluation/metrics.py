@@ -65,6 +65,32 @@ def evaluate_predictions(
       UserError: a column has too many values to be a slice.
     """
     weights = predictions.count if config.weight_by == "count" else None
+    overall, slices = _measured(predictions, names, kind, config, weights, tell)
+    error = overall["figures"]["ece"]["value"]
+    overall["calibration"] = {"expected_calibration_error": error}
+    metrics = {
+        "label_names": list(names),
+        "type": kind,
+        "weight_by": config.weight_by,
+        "bootstrap": config.bootstrap.model_dump(mode="json"),
+        "overall": overall,
+        "languages": slices[_LANGUAGE],
+        "slices": {name: slices[name] for name in dict.fromkeys(config.slices)},
+    }
+    metrics["worst_slices"] = _worst(metrics["slices"], kind)
+    metrics["calibration"] = _judged(predictions, weights, metrics, config)
+    return metrics
+
+
+def _measured(
+    predictions: Predictions,
+    names: tuple[str, ...],
+    kind: str,
+    config: EvaluateConfig,
+    weights: np.ndarray | None,
+    tell: Callable[[str], None],
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Returns the metrics of all rows; and name of a slice -> value -> its metrics."""
     groups = {
         slice_name: slice_rows(predictions, slice_name)
         for slice_name in dict.fromkeys((_LANGUAGE, *config.slices))
@@ -86,8 +112,6 @@ def evaluate_predictions(
         )
 
     overall = measure(np.arange(len(predictions.ids)), "overall")
-    error = overall["figures"]["ece"]["value"]
-    overall["calibration"] = {"expected_calibration_error": error}
     slices = {
         slice_name: {
             value: measure(rows, f"{slice_name}={value}")
@@ -96,18 +120,7 @@ def evaluate_predictions(
         }
         for slice_name, of_values in groups.items()
     }
-    metrics = {
-        "label_names": list(names),
-        "type": kind,
-        "weight_by": config.weight_by,
-        "bootstrap": config.bootstrap.model_dump(mode="json"),
-        "overall": overall,
-        "languages": slices[_LANGUAGE],
-        "slices": {name: slices[name] for name in dict.fromkeys(config.slices)},
-    }
-    metrics["worst_slices"] = _worst(metrics["slices"], kind)
-    metrics["calibration"] = _judged(predictions, weights, metrics, config)
-    return metrics
+    return overall, slices
 
 
 def slice_metrics(

@@ -99,6 +99,29 @@ def test_an_unknown_job(command):
     assert code == 2 and "prepare" in err
 
 
+@pytest.mark.parametrize("job", ["score", "evaluate", "train", "predict"])
+def test_what_is_no_artifact_is_told_before_libraries_are_loaded(configs, job):
+    options = {
+        "score": ["--model=.", "--input=x", "--output=x"],
+        "predict": ["--model=."],
+    }
+    options["evaluate"] = ["--model=.", "--dataset=.", "--output=x"]
+    options["train"] = ["--dataset=.", "--output=x"]
+    words = [job, *options[job]]
+    if job != "predict":
+        words += ["--config", f"configs/laptop/{job}.yaml"]
+    script = (
+        "import sys\nfrom reviewbeam.pipelines import cli\n"
+        f"code = cli.main({words!r})\n"
+        "heavy = {'tensorflow', 'apache_beam', 'sklearn'} & set(sys.modules)\n"
+        "assert code == 2 and not heavy, (code, heavy)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0 and "is not a finished" in run.stderr, run.stderr
+
+
 @pytest.mark.parametrize("role", ["text", "id", "label", "language"])
 def test_a_column_in_no_row(refused, role):
     refused(

@@ -17,6 +17,7 @@ import tensorflow as tf
 from reviewbeam.components.common.model_directory import open_model
 from reviewbeam.components.inference.handler import ClassifierHandler
 from reviewbeam.components.tokenization.tokenizer import Tokenizer
+from reviewbeam.pipelines import score as score_job
 from reviewbeam.pipelines import score_graph
 from reviewbeam.pipelines.predict import predict
 from tests.pipelines.conftest import SAMPLE
@@ -252,6 +253,23 @@ def test_too_many_rejects_publish_nothing(run_score, tmp_path):
     assert code == 3
     assert "of 35 rows are rejects" in err
     assert not list(tmp_path.glob("scores/model_version=*"))
+
+
+def test_a_header_is_looked_at_before_the_model_runs(run_score, tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / "in" / name).write_text("review;language\nFine;en\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(score_job, "resolve_for_output", None)  # would be called
+        code, _, err = run_score(tmp_path / "in" / "*.csv")
+        assert code == 2 and "a.csv has no column" in err and "csv_delimiter" in err
+    pq.write_table(
+        pa.table({name: ["en"] for name in ("id", "text", "language", "product")}),
+        tmp_path / "in" / "c.parquet",
+    )
+    code, _, err = run_score(tmp_path / "in" / "*")  # those that are wrong are skipped
+    assert code == 1 and "a.csv has no column" in err
+    assert len(pd.read_parquet(tmp_path / "scores")) == 1
 
 
 def test_a_foreign_folder_is_left_alone(run_score, tmp_path):

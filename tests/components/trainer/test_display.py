@@ -37,7 +37,7 @@ def test_lines_where_there_is_no_terminal(clock):
     display = TrainingDisplay(Console(file=written, width=200))
     run(display, clock)
     assert written.getvalue().splitlines() == [
-        "epoch 1/2, step 2/10: loss 0.500, 0 tokens/s, 0.0% padding, 0:00 left",
+        "epoch 1/2, step 2/10: loss 0.500",
         "epoch 1/2, step 4/10: loss 0.500, 150 tokens/s, 10.0% padding, 0:36 left",
         "epoch 1/2: training loss 0.2500; validation loss 0.5000, accuracy 0.8000, "
         "macro F1 0.7500",
