@@ -122,6 +122,7 @@ def results(output):
     return metadata["weights_sha256"], metadata["calibration"], history
 
 
+@pytest.mark.slow
 def test_kills_at_random_steps_change_nothing(whole, launch, tmp_path):
     output, random_ = tmp_path / "model", random.Random(KILLS)
     last = results(whole)[2]["epochs"][-1]["steps"]
@@ -148,6 +149,7 @@ def test_kills_at_random_steps_change_nothing(whole, launch, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_a_signal_saves_the_state_and_the_same_command_goes_on(
     whole, launch, config, data, train_quietly, tmp_path
 ):

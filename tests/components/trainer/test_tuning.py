@@ -279,7 +279,7 @@ def test_what_can_not_be_compared_is_refused(
 
 REAL = {
     "space": {"training.learning_rate": [1e-5, 1e-2]},
-    "training": {"epochs": 1, "batch_tokens": 512, "checkpoint_steps": 2},
+    "training": {"epochs": 1, "batch_tokens": 1024, "checkpoint_steps": 1},
 }
 
 
