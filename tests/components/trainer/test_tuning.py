@@ -5,7 +5,6 @@ import json
 import types
 
 import pytest
-import tensorflow as tf
 import yaml
 
 from reviewbeam.components.common.artifacts import check_files, read_manifest
@@ -39,8 +38,8 @@ def quiet():
 
 @pytest.fixture
 def make_tuning(make_config):
-    def make(space=SPACE, method="grid", training=None, **search):
-        train = make_config(**(training or {})).model_dump()
+    def make(space=SPACE, method="grid", model=None, training=None, **search):
+        train = make_config(model, **(training or {})).model_dump()
         data = {"train": train, "search": {"method": method} | search, "space": space}
         return check_config(TuneConfig, data, "tune")
 
@@ -279,20 +278,13 @@ def test_what_can_not_be_compared_is_refused(
 
 REAL = {
     "space": {"training.learning_rate": [1e-5, 1e-2]},
+    "model": {"freeze_layers": 2},
     "training": {"epochs": 1, "batch_tokens": 1024, "checkpoint_steps": 1},
 }
 
 
 def plain(trials):
     return [trial | {"seconds": 0} for trial in trials]
-
-
-@pytest.fixture
-def eager():
-    """Lets a training run without graphs, whose making takes most of a short one."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 def test_a_killed_trial_ends_as_if_it_was_not(
