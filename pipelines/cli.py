@@ -171,7 +171,7 @@ def _main(argv: Sequence[str] | None) -> int:
         # A scheduler stops a job by SIGTERM.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         # TensorFlow's and Beam's imports make half a million objects, which all stay:
-        # looking for garbage among them, at every 700, takes a quarter of the time.
+        # to look for garbage at every 700 of them takes a seventh of their time.
         gc.set_threshold(50_000)
     try:
         return _logged(words)
