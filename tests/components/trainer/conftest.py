@@ -78,3 +78,13 @@ def binary_model(make_config, binary_dataset, train_quietly, tmp_path_factory):
     output = tmp_path_factory.mktemp("model") / "two"
     config = make_config(model={"pooling": "cls"}, epochs=1)
     return output, train_quietly(config, binary_dataset, output)
+
+
+@pytest.fixture
+def eager():
+    """Lets a training run without graphs, whose making takes most of a short one."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)

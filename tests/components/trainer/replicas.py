@@ -134,5 +134,17 @@ def main(devices: str, encoder: str, dataset: str, directory: str) -> None:
     print(json.dumps(found))
 
 
+def few_steps(encoder: str, dataset: str, directory: str) -> None:
+    """Fits `all` on two devices and `one` on one, without graphs, for few steps."""
+    fits = Fits(2, encoder, dataset, directory)
+    tf.config.run_functions_eagerly(True)
+    for name, devices in (("all", 2), ("one", 1)):
+        fitted = fits.fit(name, devices, epochs=1)
+        arrays = [weight.numpy() for weight in fitted.classifier.weights]
+        np.savez(Path(directory) / f"{name}.npz", *arrays)
+        progress = json.dumps(dataclasses.asdict(fitted.progress))
+        (Path(directory) / f"{name}.json").write_text(progress)
+
+
 if __name__ == "__main__":
     main(*sys.argv[1:])

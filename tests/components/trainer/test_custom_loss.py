@@ -118,17 +118,29 @@ def python(*arguments, path=None):
     return result.stdout
 
 
+class OnPath:
+    """Does what PYTHONPATH does."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __call__(self):
+        sys.path.insert(0, str(self.folder))
+
+
 @pytest.fixture(scope="module")
 def model_of_loss(folder, make_config, dataset):
     """Directory of a model trained by the command line with the user's loss."""
     config = make_config(epochs=1).model_dump(mode="json")
     config["model"] |= {"freeze_layers": 1}
-    python(
-        *("-m", "reviewbeam.pipelines.cli", "train", "--dataset", dataset),
+    run = Launch(
+        folder,
+        *("train", "--dataset", dataset),
         *("--config", write_yaml(folder / "train.yaml", config)),
         *("--set", "loss.name=users_own:Squared", "--output", folder / "loss"),
-        path=folder,
+        before=OnPath(folder),
     )
+    assert run.end() == 0, run.err
     return folder / "loss"
 
 
@@ -149,15 +161,18 @@ def steps(model):
     return history["epochs"][-1]["steps"]
 
 
-def test_the_model_says_what_it_was_made_with(model_of_loss, model_of_pooling):
-    loss, pooling = (
-        open_model(str(path)).metadata.config
-        for path in (model_of_loss, model_of_pooling)
-    )
-    assert loss.loss.name == "users_own:Squared"
-    assert pooling.model.pooling == "users_own:Ends"
+def test_the_model_says_which_loss_it_was_made_with(model_of_loss):
+    config = open_model(str(model_of_loss)).metadata.config
+    assert config.loss.name == "users_own:Squared"
 
 
+@pytest.mark.slow
+def test_the_model_says_which_pooling_it_was_made_with(model_of_pooling):
+    config = open_model(str(model_of_pooling)).metadata.config
+    assert config.model.pooling == "users_own:Ends"
+
+
+@pytest.mark.slow
 def test_who_has_the_module_goes_on_training(folder, model_of_loss):
     found = json.loads(python("-c", WITH_MODULE, model_of_loss, path=folder))
     assert found["loss"] == "Squared"
@@ -172,6 +187,7 @@ def test_who_has_the_module_goes_on_training(folder, model_of_loss):
     assert found["reviewbeam"] == []
 
 
+@pytest.mark.slow
 def test_who_lacks_the_module_predicts(model_of_loss, model_of_pooling):
     arguments = [str(model_of_loss), str(model_of_pooling)]
     found = json.loads(python("-c", WITHOUT_MODULE, *arguments))
@@ -192,25 +208,22 @@ def test_the_loss_is_what_is_minimised(model_of_loss):
     assert epoch["validation"]["accuracy"] > 0.6
 
 
-class Marks:
+class Marks(OnPath):
     """Puts a module of the same name on the path, which notes that it is imported."""
 
     def __init__(self, folder):
-        self.folder = folder
+        super().__init__(folder)
         self.mark = folder / "imported"
         (folder / "users_own.py").write_text(
             f"open({str(self.mark)!r}, 'w').close()\nraise ImportError('users_own')\n"
         )
 
-    def __call__(self):
-        sys.path.insert(0, str(self.folder))
 
-
-@pytest.mark.parametrize("kind", ["loss", "pooling"])
-def test_predict_and_score_import_nothing_of_the_user(
-    kind, model_of_loss, model_of_pooling, tmp_path
-):
-    model = {"loss": model_of_loss, "pooling": model_of_pooling}[kind]
+@pytest.mark.parametrize(
+    "kind", ["loss", pytest.param("pooling", marks=pytest.mark.slow)]
+)
+def test_predict_and_score_import_nothing_of_the_user(kind, request, tmp_path):
+    model = request.getfixturevalue(f"model_of_{kind}")
     marks = Marks(tmp_path)
     reviews = tmp_path / "reviews.jsonl"
     reviews.write_text('{"text": "good quality", "id": "1"}\n' * 1)

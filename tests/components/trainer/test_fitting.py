@@ -39,6 +39,7 @@ def test_a_pooling_with_weights_is_trained_and_saved(first):
     assert history["validation"]["accuracy"] > 0.4  # of three, the most frequent half
 
 
+@pytest.mark.slow
 def test_equal_trainings_have_equal_hashes_whatever_was_built_before(
     first, dataset, train_quietly, tmp_path
 ):
@@ -53,6 +54,7 @@ def test_equal_trainings_have_equal_hashes_whatever_was_built_before(
     assert found == expected
 
 
+@pytest.mark.slow
 def test_a_pooling_with_weights_is_begun_with(first, make_config, dataset, tmp_path):
     from reviewbeam.components.trainer.display import TrainingDisplay
     from reviewbeam.components.trainer.train import train

@@ -1,10 +1,12 @@
 import json
+import multiprocessing
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from tests.components.trainer import replicas
 from tests.components.trainer.datasets import make_rows, write_dataset
 
 
@@ -58,6 +60,26 @@ def assert_equal_histories(histories, **tolerance):
             assert one == pytest.approx(other, **tolerance)
 
 
+def test_two_devices_train_the_weights_of_one(tiny_encoder, tmp_path):
+    """A few steps, the last of a single row; the slow tests have all the rest."""
+    splits = {
+        "train": make_rows(9, seed=7, longest=40),
+        "validation": make_rows(3, seed=8, longest=40),
+    }
+    dataset = write_dataset(tmp_path / "dataset", tiny_encoder, splits)
+    process = multiprocessing.get_context("forkserver").Process(
+        target=replicas.few_steps, args=[str(tiny_encoder), str(dataset), str(tmp_path)]
+    )
+    process.start()
+    process.join(200)
+    assert process.exitcode == 0
+    fits = [json.loads((tmp_path / f"{n}.json").read_text()) for n in ("all", "one")]
+    assert fits[0]["step"] > 2
+    assert 0 < difference(tmp_path, "all", "one") <= 1e-4
+    assert_equal_histories([fit["history"] for fit in fits], rel=1e-4)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("one", "other", "steps"),
     [("2/all", "2/one", 200), ("4/all", "2/one", 200), ("2/sums-2", "2/sums-1", 30)],
@@ -69,6 +91,7 @@ def test_several_devices_train_the_weights_of_one(folder, one, other, steps):
     assert_equal_histories([fit["history"] for fit in fits], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_dropout_and_loss_scale_are_taken_up_on_two_devices(folder):
     """In float16, where every device keeps seeds of its own for dropout."""
     resumed, whole = (progress(folder, 2, name) for name in ("stopped", "whole"))
@@ -78,12 +101,14 @@ def test_dropout_and_loss_scale_are_taken_up_on_two_devices(folder):
     assert whole["history"][0]["validation"]["loss"] < 1  # of no use: log 3
 
 
+@pytest.mark.slow
 def test_two_devices_compute_in_bfloat16(folder):
     fits = [progress(folder, 2, name)["history"] for name in ("bfloat16", "all")]
     assert difference(folder, "2/bfloat16", "2/all") > 1e-4
     assert_equal_histories(fits, rel=0.1)
 
 
+@pytest.mark.slow
 def test_what_several_devices_cannot_do_is_refused(folder):
     assert progress(folder, 2, "refused") == (
         "training.precision is float16 and training.xla true on 2 devices; TensorFlow "

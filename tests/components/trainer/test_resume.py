@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 
+from reviewbeam.components.common.encoder_directory import open_encoder
 from reviewbeam.components.common.errors import (
     ReviewbeamError,
     StoppedError,
@@ -122,6 +123,48 @@ def results(output):
     return metadata["weights_sha256"], metadata["calibration"], history
 
 
+def test_a_failed_training_goes_on_as_if_it_had_not(
+    config, tiny_encoder, tmp_path, steps, monkeypatch, eager
+):
+    """A short one, which is written nowhere; the slow tests have whole ones."""
+    from reviewbeam.components.trainer.checkpoint import Checkpoints
+    from reviewbeam.components.trainer.dataset import open_dataset
+    from reviewbeam.components.trainer.devices import training_strategy
+    from reviewbeam.components.trainer.display import TrainingDisplay
+    from reviewbeam.components.trainer.fitting import fit_classifier
+    from reviewbeam.components.trainer.model import weights_sha256
+
+    splits = {"train": make_rows(40, seed=1), "validation": make_rows(20, seed=2)}
+    languages = ("en", "en", "en", "de", "en", "")
+    path = write_dataset(
+        tmp_path / "dataset", tiny_encoder, splits, languages=languages
+    )
+    changes = {"epochs": 2, "batch_tokens": 256, "checkpoint_steps": 1}
+    training = config.training.model_copy(update=changes)
+
+    def fit(name):
+        fitted = fit_classifier(
+            config.model_copy(update={"training": training}),
+            open_dataset(path),
+            open_encoder(str(tiny_encoder)),
+            training_strategy(),
+            Checkpoints(tmp_path / name, "fingerprint"),
+            TrainingDisplay(quiet=True),
+        )
+        assert fitted.progress.step == 4
+        return weights_sha256(fitted.classifier), fitted.progress
+
+    whole = fit("whole")
+    for step in (2, 2, 2):  # in one epoch, between two, in the other one
+        steps(step, die)
+        with pytest.raises(Killed):
+            fit("model")
+        monkeypatch.undo()
+    assert steps_saved(tmp_path / "model") == 3
+    assert fit("model") == whole
+
+
+@pytest.mark.slow
 def test_kills_at_random_steps_change_nothing(whole, launch, tmp_path):
     output, random_ = tmp_path / "model", random.Random(KILLS)
     last = results(whole)[2]["epochs"][-1]["steps"]
@@ -148,6 +191,7 @@ def test_kills_at_random_steps_change_nothing(whole, launch, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_a_signal_saves_the_state_and_the_same_command_goes_on(
     whole, launch, config, data, train_quietly, tmp_path
 ):
@@ -165,6 +209,7 @@ def test_a_signal_saves_the_state_and_the_same_command_goes_on(
     assert results(output) == results(whole)
 
 
+@pytest.mark.slow
 def test_a_failure_at_any_point_changes_nothing(
     whole, config, data, train_quietly, tmp_path, steps, monkeypatch
 ):

@@ -211,6 +211,7 @@ def test_history_and_summary_tell_what_the_published_model_does(model, dataset):
     assert [ends[epoch["steps"]] for epoch in history["epochs"]] == rates
 
 
+@pytest.mark.slow
 def test_the_keras_file_opens_with_keras_alone_and_trains_on(model):
     output, _ = model
     found = run_elsewhere(LOAD_KERAS_FILE, output)

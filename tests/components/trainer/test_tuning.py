@@ -17,6 +17,7 @@ from reviewbeam.components.common.errors import (
 from reviewbeam.components.common.train_config import TrainConfig
 from reviewbeam.components.common.tune_config import TuneConfig
 from reviewbeam.components.trainer import trial_runs
+from reviewbeam.components.trainer.dataset import open_dataset
 from reviewbeam.components.trainer.display import TrainingDisplay
 from reviewbeam.components.trainer.metrics import ValidationMetrics
 from reviewbeam.components.trainer.progress import Progress
@@ -37,21 +38,28 @@ def quiet():
 
 @pytest.fixture
 def make_tuning(make_config):
-    def make(space=SPACE, method="grid", training=None, **search):
-        train = make_config(**(training or {})).model_dump()
+    def make(space=SPACE, method="grid", model=None, training=None, **search):
+        train = make_config(model, **(training or {})).model_dump()
         data = {"train": train, "search": {"method": method} | search, "space": space}
         return check_config(TuneConfig, data, "tune")
 
     return make
 
 
+@pytest.fixture(scope="module")
+def splits(dataset):
+    return trial_runs.read_splits(open_dataset(dataset))
+
+
 @pytest.fixture
-def trained(monkeypatch):
+def trained(monkeypatch, splits):
     """Trains in no time; the configs that were trained, in order.
 
     The macro F1 is best at a rate of 1e-3, and better with all layers.
     """
     configs = []
+    monkeypatch.setattr(trial_runs, "read_splits", lambda data: splits)
+    monkeypatch.setattr(trial_runs, "_free_memory", lambda: None)  # no model is made
 
     def fit(config, data, encoder, strategy, checkpoints, display, *, splits):
         assert len(splits["train"]) and len(splits["validation"])
@@ -268,13 +276,22 @@ def test_what_can_not_be_compared_is_refused(
     assert not output.exists()
 
 
-def test_a_trial_is_what_train_would_give_even_if_it_was_killed(
-    make_tuning, binary_dataset, train_quietly, tmp_path, monkeypatch
+REAL = {
+    "space": {"training.learning_rate": [1e-5, 1e-2]},
+    "model": {"freeze_layers": 2},
+    "training": {"epochs": 1, "batch_tokens": 1024, "checkpoint_steps": 1},
+}
+
+
+def plain(trials):
+    return [trial | {"seconds": 0} for trial in trials]
+
+
+def test_a_killed_trial_ends_as_if_it_was_not(
+    make_tuning, binary_dataset, tmp_path, eager
 ):
     """Two real trials, the second one killed between its checkpoints."""
-    training = {"epochs": 1, "batch_tokens": 512, "checkpoint_steps": 2}
-    space = {"training.learning_rate": [1e-5, 1e-2]}
-    config = make_tuning(space, training=training)
+    config = make_tuning(**REAL)
     notes, steps = [], []
 
     class Display(TrainingDisplay):
@@ -301,11 +318,15 @@ def test_a_trial_is_what_train_would_give_even_if_it_was_killed(
     summary = tune(config, binary_dataset, tmp_path / "tuning", displays=Display)
     assert sum(line.startswith("going on from step") for line in notes) == 1
     assert len(steps) < total + 4  # the first trial was not repeated
-
-    def plain(trials):
-        return [t | {"seconds": 0} for t in trials]
-
     assert plain(summary["trials"]) == plain(whole["trials"])
-    best = yaml.safe_load((tmp_path / "tuning" / "best.yaml").read_text())
+
+
+@pytest.mark.slow
+def test_a_trial_is_what_train_would_give(
+    make_tuning, binary_dataset, train_quietly, tmp_path
+):
+    output = tmp_path / "tuning"
+    summary = tune(make_tuning(**REAL), binary_dataset, output, displays=quiet)
+    best = yaml.safe_load((output / "best.yaml").read_text())
     model = train_quietly(TrainConfig(**best), binary_dataset, tmp_path / "model")
     assert model["validation"] == summary["best"]["metrics"]
