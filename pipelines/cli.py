@@ -219,7 +219,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _tell(failure: ReviewbeamError | KeyboardInterrupt, where: str = "") -> int:
     """Prints what went wrong; returns the exit code."""
-    code, text = 75, "stopped. The same command starts again."
+    code, text = 75, "stopped. The same command goes on from what was finished."
     if isinstance(failure, ReviewbeamError):
         code, text = failure.exit_code, f"{failure}{where}"
     print(f"reviewbeam: {text}", file=sys.stderr)

@@ -190,8 +190,10 @@ class _Job:
             entries = {} if held else self._publish(outcome, set(broken), drift)
         except DataGateError as error:
             staged = report.with_files(outcome.entries(set(broken)), version.total())
-            leave(staged, refused=str(error))
-            raise
+            lines = [str(error), f"Rejected rows: {version.staging}/rejects-*.parquet"]
+            if page := leave(staged, refused=str(error)):
+                lines.append(f"Report: {version.output}/{page}")
+            raise DataGateError("\n".join(lines)) from None
         version.note_times(file for file in found.files if version.has(file))
         version.finish(staged=stopped)
         report = report.with_files(entries, version.total())

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from reviewbeam.components.common.blessed import read_blessing
-from reviewbeam.components.common.model_directory import ModelDirectory
+from reviewbeam.components.common.host_copies import origin
+from reviewbeam.components.common.model_directory import ModelDirectory, model_name
 from reviewbeam.components.common.run_record import RunRecord
 from reviewbeam.components.common.serving_statistics import merge
 from reviewbeam.components.inference.parts import ChunkRecord
@@ -121,7 +122,9 @@ def _model_facts(model: ModelDirectory) -> dict[str, str]:
     if blessing is not None:
         said = f"blessed by the evaluation of {blessing.get('date', 'no date')}"
     return {
-        "Model": model.core_fingerprint,
+        "Model": origin(model.path),
+        "In service as": model_name(model.content_fingerprint),
+        "Fingerprint": model.core_fingerprint,
         "Blessing": said,
         "Classes": ", ".join(model.metadata.labels.names[:20]),
     }

@@ -10,6 +10,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 venv=$PWD/.venv
 stamp=$venv/.reviewbeam # Written last: what this environment was made from.
 
+case ${1-} in
+-*)
+    sed -n '2,/^[^#]/s/^# \{0,1\}//p' scripts/setup.sh
+    exit 2
+    ;;
+esac
+
 fail() {
     printf 'setup: %s\n' "$@" >&2
     exit 2

@@ -47,11 +47,14 @@ def add_legend(drawn, axes) -> None:
     """Writes which colour is what, above the plot."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
+        columns = _columns(labels)
+        # matplotlib fills column by column; a scale is read line by line.
+        order = [i for c in range(columns) for i in range(c, len(labels), columns)]
         drawn.legend(
-            handles,
-            labels,
+            [handles[i] for i in order],
+            [labels[i] for i in order],
             loc="outside upper left",
-            ncols=_columns(labels),
+            ncols=columns,
             handlelength=1,
             handleheight=1,
             columnspacing=1.2,

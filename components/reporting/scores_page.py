@@ -15,7 +15,7 @@ def scores_page(run: ScoresRun) -> str:
         page=figures,
         title="Scores report",
         kind="scores",
-        subtitle=f"Run of {run.started}",
+        subtitle=f"by {run.model.get('Model', 'a model')} · run of {run.started}",
         verdict=_verdict(figures),
         tiles=list(_tiles(figures)),
     )

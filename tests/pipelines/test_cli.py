@@ -91,7 +91,9 @@ def test_a_stop_before_the_job_begins(command, monkeypatch, place):
     monkeypatch.setattr(f"reviewbeam.pipelines.{place}", stopped)
     code, out, err = command("doctor")
     assert (code, out) == (75, "")
-    assert err == "reviewbeam: stopped. The same command starts again.\n"
+    assert (
+        err == "reviewbeam: stopped. The same command goes on from what was finished.\n"
+    )
 
 
 def test_an_unknown_job(command):

@@ -25,7 +25,7 @@ def test_too_many_rejects_in_all():
     assert _problems(*inputs, max_reject_fraction=0.05) == []
     assert _problems(*inputs, max_reject_fraction=0.049) == [
         "5 of 100 rows are rejects (5.0%); rules.max_reject_fraction allows 4.9%. "
-        "By rule: {'label_unknown': 3, 'text_empty': 2}."
+        "By rule: label_unknown 3, text_empty 2."
     ]
 
 
@@ -37,7 +37,7 @@ def test_too_many_rejects_in_a_file():
         *inputs, max_reject_fraction=0.01, max_reject_fraction_per_file=0.2
     ) == [
         "a: 3 of 10 rows are rejects (30.0%); rules.max_reject_fraction_per_file "
-        "allows 20.0%. By rule: {'label_unknown': 2, 'text_empty': 1}."
+        "allows 20.0%. By rule: label_unknown 2, text_empty 1."
     ]
 
 
