@@ -15,7 +15,11 @@ from apache_beam.io.filesystems import FileSystems
 
 from reviewbeam.components.common.corpus_config import CorpusConfig
 from reviewbeam.components.common.errors import UserError, listing
-from reviewbeam.components.common.filesystems import check_library, open_binary
+from reviewbeam.components.common.filesystems import (
+    check_library,
+    file_metadata,
+    open_binary,
+)
 from reviewbeam.components.common.journal import LOG_ENDINGS, LOG_HEAD
 from reviewbeam.components.ingestion.checks import check_magic
 from reviewbeam.components.ingestion.lines import DamagedFileError
@@ -154,7 +158,7 @@ def changed_files(files: Iterable[CorpusFile]) -> dict[str, str]:
     changed = {}
     for file in files:
         try:
-            now = _metadata(file.path)
+            now = file_metadata(file.path)
         except (OSError, BeamIOError):
             changed[file.path] = "it vanished while it was read"
             continue
@@ -162,10 +166,6 @@ def changed_files(files: Iterable[CorpusFile]) -> dict[str, str]:
         if same != (file.size, file.modified):
             changed[file.path] = "it changed while it was read"
     return changed
-
-
-def _metadata(path: str):
-    return FileSystems.get_filesystem(path).metadata(path)
 
 
 def _match(glob: str, may_be_empty: bool) -> list[FileMetadata]:

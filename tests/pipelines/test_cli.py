@@ -124,7 +124,13 @@ def test_what_is_no_artifact_is_told_before_libraries_are_loaded(configs, job):
     assert run.returncode == 0 and "is not a finished" in run.stderr, run.stderr
 
 
-@pytest.mark.parametrize("role", ["text", "id", "label", "language"])
+@pytest.mark.parametrize(
+    "role",
+    [
+        "language",
+        *(pytest.param(r, marks=pytest.mark.slow) for r in ("text", "id", "label")),
+    ],
+)
 def test_a_column_in_no_row(refused, role):
     refused(
         "reviews.jsonl",
@@ -203,7 +209,9 @@ def test_a_file_that_is_not_what_its_name_says(refused, tmp_path, name, content,
     refused(name, *words, reviews=tmp_path / name)
 
 
-@pytest.mark.parametrize("kept", [0.2, 0.9, 0.999])
+@pytest.mark.parametrize(
+    "kept", [0.9, *(pytest.param(k, marks=pytest.mark.slow) for k in (0.2, 0.999))]
+)
 def test_a_gzip_cut_short(refused, tmp_path, kept):
     whole = gzip.compress((SAMPLE / "reviews.jsonl").read_bytes())
     path = tmp_path / "cut.jsonl.gz"
@@ -347,6 +355,7 @@ def test_predict_reads_lines_of_any_bytes(command, model, monkeypatch):
     assert [answer["reject"] for answer in answers] == [None, None, "invalid_utf8"]
 
 
+@pytest.mark.slow
 def test_the_processor_guard_stands_in_every_process(tmp_path):
     """Whatever of ours a worker imports first, the limit is set by then."""
     script = (

@@ -46,6 +46,7 @@ CONFIG = {
     "slices": ["language", "length", "truncated", "shop", "keep.score"],
     "min_slice_rows": 20,
     "bootstrap": {"resamples": 60, "seed": 3},
+    "inference": {"engine": "tensorflow", "batch_tokens": 4096},  # not to be measured
 }
 
 
@@ -247,6 +248,7 @@ def test_mistakes_are_told_by_id_and_texts_by_the_privacy_rule(case):
     assert mistakes[0]["id"] in report and "shines" not in report
 
     config = {"privacy": {"text": "full"}, "mistakes": 5, "bootstrap": {"resamples": 0}}
+    config["inference"] = CONFIG["inference"]
     shown = case.evaluate(f"shown-{case.kind}", config)
     metrics = json.loads((shown.output / "metrics.json").read_text())
     assert len(metrics["mistakes"]) == 5

@@ -48,6 +48,8 @@ CALIBRATIONS = {
     },
 }
 
+INFERENCE = {"engine": "tensorflow", "batch_tokens": 4096}  # not to be measured
+
 
 @dataclasses.dataclass(frozen=True)
 class Made:
@@ -107,7 +109,8 @@ def _run(made, job, config, *arguments):
 
 @pytest.fixture(scope="module")
 def evaluation(made):
-    return _run(made, "evaluate", {}, "--dataset", made.folder / "dataset")
+    config = {"inference": INFERENCE}
+    return _run(made, "evaluate", config, "--dataset", made.folder / "dataset")
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +120,7 @@ def scores(made):
     more = [r | {"id": f"n{r['id']}"} for r in made.records[:20]]
     write(made.folder / "new.jsonl", [blank, blank, *more])
     columns = {"text": "text", "id": "id", "language": "lang"}
-    config = {"columns": columns, "inference": {"chunk_rows": 1}}
+    config = {"columns": columns, "inference": INFERENCE | {"chunk_rows": 1}}
     config["rules"] = {"max_reject_fraction": 1}
     return _run(made, "score", config, "--input", made.folder / "new.jsonl")
 
@@ -269,7 +272,8 @@ def test_predict_detects_languages_as_score_does(made, tmp_path, command, tiny_e
     rows = [{"id": f"n{i}", "text": text} for i, text in enumerate(texts)]
     write(tmp_path / "new.jsonl", rows)
     config = tmp_path / "score.yaml"
-    config.write_text(yaml.safe_dump({"columns": {"text": "text", "id": "id"}}))
+    columns = {"text": "text", "id": "id"}
+    config.write_text(yaml.safe_dump({"columns": columns, "inference": INFERENCE}))
     scored = run_command(
         "score", "--config", config, "--model", model,
         "--input", tmp_path / "new.jsonl", output=tmp_path / "scores",

@@ -84,6 +84,7 @@ def test_an_old_model_is_evaluated_as_it_was(run, expected):
     assert figures == pytest.approx(expected["figures"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_an_old_dataset_trains_an_old_model_on(run):
     inputs = ("--dataset", "dataset", "--init", "model")
     # One epoch of one step, which hardly moves.

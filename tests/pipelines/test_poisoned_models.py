@@ -251,6 +251,7 @@ def test_training_on_refuses_a_poisoned_keras_file(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_training_on_imports_nothing_that_a_model_names(
     train_on, model, tmp_path, monkeypatch
 ):

@@ -180,7 +180,14 @@ def test_slices_change_neither_examples_nor_rejected_rows(
         assert mine[name] == other[name], name
 
 
-@pytest.mark.parametrize("kind", ["jsonl.gz", "csv", "parquet"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("jsonl.gz", marks=pytest.mark.slow),
+        pytest.param("csv", marks=pytest.mark.slow),
+        "parquet",
+    ],
+)
 def test_every_format_gives_the_same_examples(
     kind, dataset, configs, command, write_config, tmp_path
 ):

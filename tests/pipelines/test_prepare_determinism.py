@@ -120,10 +120,12 @@ def test_four_threads(prepare, plain):
     _assert_same(prepare("threads", *THREADS), plain)
 
 
+@pytest.mark.slow  # in a store, test_prepare_store.py does the same
 def test_processes(prepare, plain):
     _assert_same(prepare("processes", *PROCESSES), plain)
 
 
+@pytest.mark.slow  # test_prepare.py does the same with the sample
 def test_slices(prepare, plain):
     """The config, and so its fingerprint, is another; all else is the same."""
     mine, other = digests(prepare("slices", slice_bytes=1024)), digests(plain)
@@ -132,6 +134,7 @@ def test_slices(prepare, plain):
     assert mine == other
 
 
+@pytest.mark.slow
 def test_the_order_of_inputs_and_another_place(prepare, plain, folder):
     """Of a copy with the same relative names, its files listed one by one."""
     copy = folder / "elsewhere" / "a copy"
@@ -141,6 +144,7 @@ def test_the_order_of_inputs_and_another_place(prepare, plain, folder):
     _assert_same(prepare("order", *options), plain)
 
 
+@pytest.mark.slow
 def test_another_process_zone_and_locale(data, folder, plain):
     """Hashes of strings, the clock's zone and the locale are of each process."""
     config = write_yaml(folder / "process.yaml", data)

@@ -88,7 +88,14 @@ def _one_message(run):
     return told[0]
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+def _slow(*values, **names):
+    return pytest.param(*values, **names, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [_slow("before any worker"), _slow("among the shards"), "at the manifest"],
+)
 def test_a_killed_run_is_cured_by_another(moment, launch, job, box):
     run = launch(before=_linger)
     assert run.kill_when(lambda: MOMENTS[moment](box / "out.staged"))
@@ -113,11 +120,20 @@ def _linger():
 @pytest.mark.parametrize(
     ("module", "name", "target", "left"),
     [
-        (os, "rename", ".out.replaced", {"out": "old", "out.staged": "new"}),
-        (os, "rename", "out", {"out.staged": "new", ".out.replaced": "old"}),
-        (shutil, "rmtree", ".out.replaced", {"out": "new", ".out.replaced": "old"}),
+        _slow(
+            *(os, "rename", ".out.replaced", {"out": "old", "out.staged": "new"}),
+            id="before",
+        ),
+        pytest.param(
+            *(os, "rename", "out", {"out.staged": "new", ".out.replaced": "old"}),
+            id="amid",
+        ),
+        _slow(
+            *(shutil, "rmtree", ".out.replaced"),
+            {"out": "new", ".out.replaced": "old"},
+            id="behind",
+        ),
     ],
-    ids=["before", "amid", "behind"],
 )
 def test_a_kill_as_datasets_change_places(module, name, target, left, launch, job, box):
     shutil.copytree(job / "old", box / "out")
@@ -150,7 +166,10 @@ def test_a_kill_among_the_shards_keeps_the_old_dataset(launch, job, box):
     _cured(launch("--overwrite"), job, box)
 
 
-@pytest.mark.parametrize("options", [ONE_THREAD, THREADS], ids=["one", "threads"])
+WAYS = [pytest.param(ONE_THREAD, id="one"), _slow(THREADS, id="threads")]
+
+
+@pytest.mark.parametrize("options", WAYS)
 def test_a_stopped_run_leaves_nothing(options, launch, box):
     run = launch(*options)
     stopped = lambda: MOMENTS["among the shards"](box / "out.staged")  # noqa: E731
@@ -160,7 +179,7 @@ def test_a_stopped_run_leaves_nothing(options, launch, box):
     assert _one_message(run).startswith("reviewbeam: stopped.")
 
 
-@pytest.mark.parametrize("options", [ONE_THREAD, THREADS], ids=["one", "threads"])
+@pytest.mark.parametrize("options", WAYS)
 def test_a_fault_of_a_worker_is_named_and_quotes_no_review(options, launch, box):
     run = launch(*options, before=_fail_in_a_worker)
     assert run.end() == 1

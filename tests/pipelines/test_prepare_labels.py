@@ -125,6 +125,7 @@ def test_binary_labels_map_true_and_false(folder, tiny_encoder):
     assert told == run.manifest | {"report": "report.html"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["multilabel", "ordinal"])
 def test_train_learns_them(kind, request, tiny_encoder, tmp_path):
     dataset = request.getfixturevalue(kind).output

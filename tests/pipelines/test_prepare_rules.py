@@ -453,7 +453,14 @@ def test_rejects_without_raw_keep_only_their_place(lenient):
     ]
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("jsonl", marks=pytest.mark.slow),
+        "csv",
+        pytest.param("parquet", marks=pytest.mark.slow),
+    ],
+)
 def test_a_wrong_column_is_told_with_the_nearest_name(kind, tiny_encoder, tmp_path):
     path = tmp_path / f"in.{kind}"
     records = reviews(10)

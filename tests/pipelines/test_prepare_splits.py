@@ -9,6 +9,7 @@ import yaml
 
 from reviewbeam.components.common import language_detector
 from tests.pipelines.conftest import SAMPLE
+from tests.pipelines.fake_models import write_model
 from tests.pipelines.test_prepare_rules import (
     SPLITS,
     reviews,
@@ -244,33 +245,34 @@ def test_copies_have_the_same_bytes_however_the_corpus_is_read(enriched, folder)
     assert shards(again) == shards(run)
 
 
-@pytest.fixture(scope="module")
-def trained(enriched, folder, tiny_encoder):
+@pytest.mark.slow
+def test_train_learns_from_the_copies_too(enriched, folder, tiny_encoder):
     config = folder / "train.yaml"
     training = {"epochs": 1, "batch_tokens": 8192, "early_stopping_metric": "none"}
     config.write_text(
         yaml.safe_dump({"encoder": str(tiny_encoder), "training": training})
     )
     arguments = ["train", "--config", config, "--dataset", enriched[0].output]
-    return run_command(*arguments, output=folder / "model")
-
-
-def test_train_learns_from_the_copies_too(trained, enriched):
+    trained = run_command(*arguments, output=folder / "trained")
     assert trained.code == 0, trained.err
     told = json.loads((trained.output / "model.json").read_text())
     assert json.dumps(enriched[0].manifest["augmented"]["labels"]) in json.dumps(told)
     assert told["language_detector"] == language_detector.describe_detector()
 
 
-def test_score_refuses_another_language_detector(
-    trained, folder, monkeypatch, tmp_path
-):
+@pytest.fixture(scope="module")
+def model(enriched, folder, tiny_encoder):
+    """A model that is a formula, of the dataset with told languages."""
+    return write_model(folder / "model", enriched[0].output, tiny_encoder)
+
+
+def test_score_refuses_another_language_detector(model, folder, monkeypatch, tmp_path):
     config = tmp_path / "score.yaml"
     data = {"columns": {"text": "text", "id": "id", "language": "language"}}
     config.write_text(yaml.safe_dump(data | {"input": [str(folder / "told.jsonl")]}))
     monkeypatch.setattr(language_detector, "_installed_version", lambda: "9.9")
     run = run_command(
-        "score", "--config", config, "--model", trained.output,
+        "score", "--config", config, "--model", model,
         output=tmp_path / "scores",
     )  # fmt: skip
     assert run.code == 2
@@ -278,14 +280,15 @@ def test_score_refuses_another_language_detector(
     assert not (tmp_path / "scores").exists()
 
 
-def test_score_tells_languages_as_prepare_did(trained, enriched, folder, tmp_path):
+def test_score_tells_languages_as_prepare_did(model, enriched, folder, tmp_path):
     import pandas as pd
 
     config = tmp_path / "score.yaml"
     data = {"columns": {"text": "text", "id": "id", "language": "language"}}
+    data["inference"] = {"engine": "tensorflow", "batch_tokens": 4096}  # unmeasured
     config.write_text(yaml.safe_dump(data | {"input": [str(folder / "told.jsonl")]}))
     run = run_command(
-        "score", "--config", config, "--model", trained.output,
+        "score", "--config", config, "--model", model,
         output=tmp_path / "scores",
     )  # fmt: skip
     assert run.code == 0, run.err

@@ -10,12 +10,15 @@ from tests.object_store import StaleAfter
 from tests.pipelines.launches import (
     PROCESSES,
     UNTOLD,
+    Launch,
     digests,
     everything,
     write_corpus,
+    write_yaml,
 )
 
 STATISTICS = "statistics.tfrecord"
+HOW = [[], pytest.param(PROCESSES, marks=pytest.mark.slow)]
 
 
 @pytest.fixture(scope="module")
@@ -37,18 +40,28 @@ def start(store_launch, tiny_encoder, corpus):
     return run
 
 
-@pytest.fixture
-def local(start, tmp_path):
-    run = start(tmp_path / "local")
+@pytest.fixture(scope="module")
+def local_dataset(tmp_path_factory, tiny_encoder, corpus):
+    """What a run to a folder wrote."""
+    folder = tmp_path_factory.mktemp("local")
+    config = write_yaml(folder / "c.yaml", everything(tiny_encoder, corpus))
+    output = folder / "dataset"
+    run = Launch(folder, "prepare", "--config", config, "--output", output)
     assert run.end() == 0, run.err
-    return digests(tmp_path / "local")
+    return output
+
+
+@pytest.fixture(scope="module")
+def local(local_dataset):
+    """Name -> digest of its files."""
+    return digests(local_dataset)
 
 
 def shards(bucket):
     return [name for name in bucket.names("dataset/") if "tfrecord.gz" in name]
 
 
-def test_processes_write_what_a_local_run_writes(start, local, bucket, tmp_path):
+def test_processes_write_what_a_local_run_writes(start, local, local_dataset, bucket):
     run = start(f"{bucket.url}/dataset", *PROCESSES)
     assert run.end() == 0, run.err
     assert bucket.digests("dataset", UNTOLD) == local
@@ -57,7 +70,7 @@ def test_processes_write_what_a_local_run_writes(start, local, bucket, tmp_path)
         f"dataset/{STATISTICS}",
     ]
     assert len(bucket.get(f"dataset/{STATISTICS}")) == (
-        (tmp_path / "local" / STATISTICS).stat().st_size
+        (local_dataset / STATISTICS).stat().st_size
     )
     told = json.loads(bucket.get("dataset/run.json"))
     assert told["finished"] >= told["started"]
@@ -70,19 +83,21 @@ def test_processes_write_what_a_local_run_writes(start, local, bucket, tmp_path)
     assert bucket.digests("dataset", UNTOLD) == local
 
 
-def test_killed_then_run_again(start, local, bucket):
-    run = start(f"{bucket.url}/dataset", *PROCESSES, stale=2)
+@pytest.mark.parametrize("how", HOW)
+def test_killed_then_run_again(start, local, bucket, how):
+    run = start(f"{bucket.url}/dataset", *how, stale=2)
     assert run.kill_when(lambda: len(shards(bucket)) >= 5)
     assert run.end() == -signal.SIGKILL
     assert "dataset/manifest.json" not in bucket.names()
     assert start(f"{bucket.url}/dataset").end() == 75
 
     time.sleep(3)
-    run = start(f"{bucket.url}/dataset", *PROCESSES, stale=2)
+    run = start(f"{bucket.url}/dataset", *how, stale=2)
     assert run.end() == 0, run.err
     assert bucket.digests("dataset", UNTOLD) == local
 
 
+@pytest.mark.slow
 def test_an_overwritten_dataset_is_no_mix(start, local, bucket):
     """Neither while the newer one is written, nor when that is killed."""
     first = start(f"{bucket.url}/dataset", partition_bytes=2000)
@@ -123,17 +138,16 @@ def test_a_place_of_someone_else(start, bucket):
     assert bucket.names() == ["dataset/thesis.txt"]
 
 
+@pytest.mark.parametrize("how", HOW)
 def test_the_encoder_and_the_corpus_are_in_the_store(
-    start, local, bucket, tiny_encoder, corpus, tmp_path
+    start, local, bucket, tiny_encoder, corpus, tmp_path, how
 ):
     from reviewbeam.components.encoder.bring import bring_encoder
 
     bring_encoder(str(tiny_encoder), tmp_path / "encoder")
     encoder = bucket.upload(tmp_path / "encoder", "encoder")
     inputs = bucket.upload(corpus, "in")
-    run = start(
-        f"{bucket.url}/dataset", *PROCESSES, encoder=encoder, input=[f"{inputs}/**"]
-    )
+    run = start(f"{bucket.url}/dataset", *how, encoder=encoder, input=[f"{inputs}/**"])
     assert run.end() == 0, run.err
     made = bucket.digests("dataset", UNTOLD)
     assert {n: d for n, d in made.items() if "shard" in n or "tfrecord" in n} == {

@@ -72,7 +72,7 @@ def test_warnings_are_not_shown_and_errors_are():
     assert done.stderr == "ERROR:absl:an error\n"
 
 
-@pytest.mark.parametrize("verbose", [False, True])
+@pytest.mark.parametrize("verbose", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_tensorflow_itself_is_quiet_unless_asked(verbose):
     script = "" if verbose else f"{_QUIET}\n"
     script += "import tensorflow as tf\ntf.ones([2]) + 1\n"

@@ -26,6 +26,7 @@ def _files(folder):
     }
 
 
+@pytest.mark.slow
 def test_a_second_run_repeats_nothing_and_another_gives_the_same_scores(
     command, run_config, tmp_path
 ):

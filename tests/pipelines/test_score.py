@@ -23,6 +23,8 @@ from reviewbeam.pipelines.predict import predict
 from tests.pipelines.conftest import SAMPLE
 from tests.pipelines.test_prepare import _examples
 
+IN_CHUNKS = {"engine": "tensorflow", "chunk_rows": 10, "batch_tokens": 4096}
+
 
 def _read(scores):
     return pd.read_parquet(scores).set_index("id").sort_index()
@@ -94,7 +96,7 @@ def test_a_score_depends_on_nothing_but_the_text(
     expected = _read(scores)
     _write(tmp_path / "in" / "reversed.jsonl", arrivals[::-1])
     settings = {
-        "inference": {"batch_tokens": 150, "chunk_rows": 7},
+        "inference": {"batch_tokens": 150, "chunk_rows": 7},  # the fastest engine
         "slice_bytes": 1500,
     }
     assert run_score(tmp_path / "in" / "*.jsonl", **settings)[0] == 0
@@ -228,7 +230,7 @@ def test_a_rerun_takes_over_what_was_staged(run_score, tmp_path, monkeypatch):
         written.append(record.name)
         real(directory, record)
 
-    settings = {"inference": {"chunk_rows": 10, "batch_tokens": 4096}}
+    settings = {"inference": IN_CHUNKS}
     monkeypatch.setattr(score_graph, "write_record", dies_at_the_fourth)
     code, _, err = run_score(SAMPLE / "new_arrivals.jsonl", **settings)
     assert code == 1 and "the machine went away" in err
@@ -282,7 +284,7 @@ def test_a_foreign_folder_is_left_alone(run_score, tmp_path):
 
 
 def test_a_kill_while_publishing_is_made_good(run_score, tmp_path, monkeypatch):
-    settings = {"inference": {"chunk_rows": 10, "batch_tokens": 4096}}
+    settings = {"inference": IN_CHUNKS}
     move, moved = os.replace, []
 
     def dies_at_the_fourth(source, target):

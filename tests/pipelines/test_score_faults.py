@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from reviewbeam.components.common.model_directory import open_model
+from reviewbeam.components.inference.tensorflow_engine import TensorFlowEngine
 from reviewbeam.components.tokenization.tokenizer import Tokenizer
 from tests.pipelines.fake_models import Formula, write_model
 from tests.testdata.make_tiny_encoder import SENTENCES
@@ -23,7 +24,8 @@ class Fails(Formula):
     Args:
       how: `assert`: a batch with the marker raises an error; `nan`: a row with it has
         no probabilities; `spoil`: nor has any other row of its batch; `memory`: more
-        than MOST_TOKENS tokens in a batch need more memory than there is.
+        than MOST_TOKENS tokens in a batch need more memory than there is; `none`: not
+        at all.
       marker: a token id.
     """
 
@@ -35,6 +37,8 @@ class Fails(Formula):
     def answer(self, token_ids, padding_mask):
         probabilities = super().answer(token_ids, padding_mask)
         marked = tf.reduce_any(token_ids == self._marker, axis=1)
+        if self._how == "none":
+            return probabilities
         if self._how == "memory":
             fits = tf.size(token_ids, tf.int64) <= MOST_TOKENS
             needed = tf.where(fits, tf.constant(1, tf.int64), 2**50)
@@ -129,8 +133,28 @@ def test_poison_rows_leave_alone(score_with, records, tmp_path, how, rule):
     assert f"rejected, {rule}: {len(POISON)}" in out
 
 
-def test_batches_that_do_not_fit_are_halved(score_with, records, tmp_path):
-    code, out, err = score_with("memory", records)
+def _refuse_large_batches(monkeypatch):
+    """What TensorFlow raises for want of memory, without its wait for some."""
+    real = TensorFlowEngine.probabilities
+
+    def probabilities(engine, token_ids, mask):
+        if token_ids.size > MOST_TOKENS:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
+        return real(engine, token_ids, mask)
+
+    monkeypatch.setattr(TensorFlowEngine, "probabilities", probabilities)
+
+
+# TensorFlow waits ten seconds for memory before it gives up, a batch.
+@pytest.mark.parametrize(
+    "how", ["none", pytest.param("memory", marks=pytest.mark.slow)]
+)
+def test_batches_that_do_not_fit_are_halved(
+    score_with, records, tmp_path, monkeypatch, how
+):
+    if how == "none":
+        _refuse_large_batches(monkeypatch)
+    code, out, err = score_with(how, records)
     assert code == 0, err
     assert len(pd.read_parquet(tmp_path / "scores")) == 150
     assert "batches halved for want of memory" in out

@@ -1,6 +1,7 @@
 """A run of `score` that is killed, again and again: every row once, the same bytes."""
 
 import dataclasses
+import functools
 import gzip
 import json
 import os
@@ -71,37 +72,42 @@ def corpus(tmp_path_factory):
     return folder
 
 
+CONFIG = {
+    "columns": {"text": "text", "id": "id", "language": "language"},
+    "slice_bytes": 4096,
+    "inference": {
+        "engine": "tensorflow",
+        "batch_tokens": 512,
+        "threads": 1,
+        "chunk_rows": CHUNK_ROWS,
+    },
+}
+
+
+def start_in(folder, model, corpus, output, *arguments, **changes):
+    """Begins a run into a folder below another one."""
+    return Launch(
+        folder,
+        *("score", "--config", write_yaml(folder / "c.yaml", CONFIG | changes)),
+        *("--model", model, "--input", f"{corpus}/*"),
+        *("--output", folder / output, *arguments),
+        before=CountsRows(str(folder / f"{output}.rows")),
+    )
+
+
 @pytest.fixture
 def start(tmp_path, fake_model, corpus):
     """Returns a function that begins a run into a folder."""
-    config = {
-        "columns": {"text": "text", "id": "id", "language": "language"},
-        "slice_bytes": 4096,
-        "inference": {
-            "engine": "tensorflow",
-            "batch_tokens": 512,
-            "threads": 1,
-            "chunk_rows": CHUNK_ROWS,
-        },
-    }
-
-    def run(output, *arguments, **changes):
-        return Launch(
-            tmp_path,
-            *("score", "--config", write_yaml(tmp_path / "c.yaml", config | changes)),
-            *("--model", fake_model, "--input", f"{corpus}/*"),
-            *("--output", tmp_path / output, *arguments),
-            before=CountsRows(str(tmp_path / f"{output}.rows")),
-        )
-
-    return run
+    return functools.partial(start_in, tmp_path, fake_model, corpus)
 
 
-@pytest.fixture
-def undisturbed(start, tmp_path):
-    run = start("undisturbed")
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, fake_model, corpus):
+    """What a run wrote that nobody killed."""
+    folder = tmp_path_factory.mktemp("scores")
+    run = start_in(folder, fake_model, corpus, "undisturbed")
     assert run.end() == 0, run.err
-    return tmp_path / "undisturbed"
+    return folder / "undisturbed"
 
 
 def scored(folder):
@@ -140,6 +146,7 @@ def test_killed_at_any_moment(start, undisturbed, tmp_path):
     assert not (output / "_staged").exists()
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_bytes(start, undisturbed, tmp_path):
     output = tmp_path / "processes"
     run = start("processes", *PROCESSES)
@@ -163,7 +170,7 @@ def test_killed_while_publishing(start, undisturbed, tmp_path):
     check(output, undisturbed, 0)
 
 
-@pytest.mark.parametrize("how", [[], PROCESSES])
+@pytest.mark.parametrize("how", [[], pytest.param(PROCESSES, marks=pytest.mark.slow)])
 def test_told_to_stop_it_publishes_what_is_finished(start, undisturbed, tmp_path, how):
     output = tmp_path / "stopped"
     run = start("stopped", *how)

@@ -51,7 +51,13 @@ def test_a_changed_file_costs_its_mates_nothing(night, deliver, tmp_path, monkey
     assert night()[1].startswith("Scores: 0 rows read from 0 new files")
 
 
-@pytest.mark.parametrize("dies_at", [None, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+@pytest.mark.parametrize(
+    "dies_at",
+    [
+        *(None, 2, 5, 8),
+        *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3, 4, 6, 7, 9, 10)),
+    ],
+)
 def test_a_reader_sees_every_row_once_at_every_moment(
     night, deliver, tmp_path, monkeypatch, dies_at
 ):

@@ -11,10 +11,18 @@ import pytest
 
 from tests.object_store import StaleAfter
 from tests.pipelines.launches import PROCESSES, digests
-from tests.pipelines.test_score_kills import CHUNK_ROWS, ROWS, CountsRows, corpus
+from tests.pipelines.test_score_kills import (
+    CHUNK_ROWS,
+    CONFIG,
+    ROWS,
+    CountsRows,
+    corpus,
+    undisturbed,
+)
 
-__all__ = ["corpus"]  # a fixture
+__all__ = ["corpus", "undisturbed"]  # fixtures
 UNTOLD = ("_run.json", "_lock.json", "_report.html")
+HOW = [[], pytest.param(PROCESSES, marks=pytest.mark.slow)]
 IDS = sorted(f"i{i}" for i in range(ROWS - 15))
 
 
@@ -31,21 +39,11 @@ class Both:
 @pytest.fixture
 def start(store_launch, tmp_path, fake_model, corpus):
     """Returns a function that begins a run to an output."""
-    config = {
-        "columns": {"text": "text", "id": "id", "language": "language"},
-        "slice_bytes": 4096,
-        "inference": {
-            "engine": "tensorflow",
-            "batch_tokens": 512,
-            "threads": 1,
-            "chunk_rows": CHUNK_ROWS,
-        },
-    }
 
     def run(output, *arguments, model=fake_model, stale=0.0, cache="cache", **changes):
         return store_launch(
             "score",
-            config | changes,
+            CONFIG | changes,
             *("--model", model),
             *(() if "--input" in arguments else ("--input", f"{corpus}/*")),
             *("--output", output, *arguments),
@@ -56,12 +54,10 @@ def start(store_launch, tmp_path, fake_model, corpus):
     return run
 
 
-@pytest.fixture
-def local(start, tmp_path):
+@pytest.fixture(scope="module")
+def local(undisturbed):
     """Name -> digest of what a run to a folder writes."""
-    run = start(tmp_path / "local")
-    assert run.end() == 0, run.err
-    found = digests(tmp_path / "local")
+    found = digests(undisturbed)
     return {name: digest for name, digest in found.items() if name not in UNTOLD}
 
 
@@ -96,7 +92,7 @@ def test_processes_write_what_a_local_run_writes(start, local, bucket):
     assert bucket.digests("scores", UNTOLD) == local
 
 
-@pytest.mark.parametrize("how", [[], PROCESSES])
+@pytest.mark.parametrize("how", HOW)
 def test_killed_then_run_again(start, local, bucket, how):
     run = start(f"{bucket.url}/scores", *how, stale=2)
     assert run.kill_when(lambda: finished(bucket) >= 8)
@@ -129,7 +125,7 @@ def test_two_runs_at_once(start, local, bucket):
     assert bucket.digests("scores", UNTOLD) == local
 
 
-@pytest.mark.parametrize("how", [[], PROCESSES])
+@pytest.mark.parametrize("how", HOW)
 def test_limit_and_stop(start, local, bucket, how):
     run = start(f"{bucket.url}/scores", *how, "--limit", 5 * CHUNK_ROWS)
     assert run.end() == 75, run.err
@@ -151,12 +147,13 @@ def parts(digests):
     return {name: d for name, d in digests.items() if name.startswith("model_version=")}
 
 
-def test_model_and_corpus_are_in_the_store(start, local, bucket, fake_model, corpus):
+@pytest.mark.parametrize("how", HOW)
+def test_model_and_corpus_are_in_the_store(
+    start, local, bucket, fake_model, corpus, how
+):
     model = bucket.upload(fake_model, "models/m")
     inputs = bucket.upload(corpus, "in")
-    run = start(
-        f"{bucket.url}/scores", *PROCESSES, "--input", f"{inputs}/*", model=model
-    )
+    run = start(f"{bucket.url}/scores", *how, "--input", f"{inputs}/*", model=model)
     assert run.end() == 0, run.err
     assert parts(bucket.digests("scores", UNTOLD)) == parts(local)
     told = json.loads(bucket.get("scores/_run.json"))
@@ -164,7 +161,7 @@ def test_model_and_corpus_are_in_the_store(start, local, bucket, fake_model, cor
     for name in ("saved_model/saved_model.pb", "tokenizer/sentencepiece.bpe.model"):
         assert bucket.server.requests["GET", f"/{bucket.name}/models/m/{name}"] == 1
 
-    again = start(f"{bucket.url}/scores", *PROCESSES, model=model)
+    again = start(f"{bucket.url}/scores", *how, model=model)
     assert again.end() == 0, again.err
     pb = f"/{bucket.name}/models/m/saved_model/saved_model.pb"
     assert bucket.server.requests["GET", pb] == 1
@@ -192,12 +189,13 @@ def test_what_a_user_may_have_wrong(start, bucket, tmp_path):
     assert run.end() == 2 and "leave it out" in run.err
 
 
-def test_no_conditional_puts(start, local, bucket, monkeypatch):
+@pytest.mark.parametrize("how", HOW)
+def test_no_conditional_puts(start, local, bucket, monkeypatch, how):
     monkeypatch.setattr(bucket.server, "unconditional", True)
     run = start(f"{bucket.url}/scores")
     assert run.end() == 2
     assert "has no conditional puts" in run.err and bucket.names() == []
-    run = start(f"{bucket.url}/scores", "--no-lock", *PROCESSES)
+    run = start(f"{bucket.url}/scores", "--no-lock", *how)
     assert run.end() == 0, run.err
     assert bucket.digests("scores", UNTOLD) == local
 

@@ -170,9 +170,14 @@ def test_a_blessing_of_another_model_counts_for_nothing(blessed):
 
 
 @pytest.fixture
-def run(command, configs, monkeypatch, tmp_path, models):
-    """Returns a function that runs all jobs, with a model in place of training."""
+def run(command, configs, dataset, monkeypatch, tmp_path, models):
+    """Returns a function that runs all jobs, with a model in place of training.
+
+    The dataset is there already, as if from an earlier run.
+    """
     from reviewbeam.pipelines import run as module
+
+    shutil.copytree(dataset, tmp_path / "run" / "dataset")
 
     def run(trained, blessing, *more, scored=True):
         def train(config, dataset, output, *, overwrite):
@@ -268,9 +273,11 @@ def test_run_says_no_to_the_model_in_service_too(run, sources, models, tmp_path)
         assert not (tmp_path / "run" / "scores").exists()
 
 
-def test_run_of_a_first_model_that_is_not_blessed(run, sources, models):
+def test_run_of_a_first_model_that_is_not_blessed(run, sources, models, tmp_path):
+    shutil.rmtree(tmp_path / "run/dataset")  # `run` makes it anew
     code, _, err = run(sources[0], {"min": {"accuracy": 1.0}})
     assert code == 4 and "no model is in service" in err
+    assert (tmp_path / "run/dataset/_SUCCESS").is_file()
     assert not models.exists()
 
 

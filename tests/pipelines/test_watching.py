@@ -78,5 +78,9 @@ def test_evaluate_tells_rows_of_all(
         "--model", model, "--dataset", dataset,
     )  # fmt: skip
     assert code == 0, err
-    assert states[0] == "0 of 124 rows" and states[-1] == "124 of 124 rows"
+    rows = [state for state in states if state.endswith(" of 124 rows")]
+    assert rows[0] == "0 of 124 rows" and rows[-1] == "124 of 124 rows"
+    *figures, last = states[len(rows) :]
+    assert figures and last == "the rules"
+    assert all(re.match(r"figures of \d+ of \d+ groups", state) for state in figures)
     assert not (tmp_path / "out" / "_progress").exists()
