@@ -25,7 +25,6 @@ from reviewbeam.components.validation.places import Key, place_texts
 
 _UNKNOWN_LABELS = 20  # values that are named
 _LABEL_LENGTH = 30  # characters of a value that is named
-# As in statistics; nothing is a language not known.
 # What became of a row; together they are all rows. The notes are of rows that go on.
 _FATES = ("written", "rejected", "left_out")
 _NOTES = ("repaired", "allowed")

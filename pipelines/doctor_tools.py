@@ -30,20 +30,20 @@ _OLDEST_JAVA = 11
 _JAVA = "Debian and Ubuntu: apt-get install default-jre-headless"
 # Matrices of each precision, since it is these that die where the guard is needed.
 # GPUS is what nvidia-smi told, as a command that can't hang: the rule for what
-# CUDA_VISIBLE_DEVICES leaves is the trainer's.
+# CUDA_VISIBLE_DEVICES leaves is that of the jobs.
 _TENSORFLOW = """
 import json, os, sys
 import reviewbeam.components
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
-from reviewbeam.components.trainer.devices import usable_gpus
+from reviewbeam.components.common.gpus import visible_gpus
 seen = len(tf.config.list_physical_devices("GPU"))
 with tf.device("CPU"):
     for kind in (tf.float32, tf.bfloat16):
         matrix = tf.ones([64, 64], kind)
         assert float(tf.matmul(matrix, matrix)[0, 0]) == 64
 told = (sys.executable, "-c", f"print({GPUS!r})")
-shown = usable_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"), told)
+shown = len(visible_gpus(told))
 print(json.dumps({"version": tf.__version__, "seen": seen, "shown": shown}))
 """
 _OPENVINO = """

@@ -25,6 +25,7 @@ from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.common.host_copies import cache_root
 from reviewbeam.components.common.journal import LOG_HEAD
 from reviewbeam.components.common.places import Place
+from reviewbeam.components.common.run_record import utc
 
 # Nothing is followed, and what isn't a file isn't waited for.
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
@@ -103,9 +104,8 @@ class JobLog(logging.Handler):
 
     def line(self, text: str) -> None:
         """Keeps some lines, with the time."""
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         for part in text.splitlines():
-            self._write(f"{now} {part}\n")
+            self._write(f"{utc()} {part}\n")
 
     def _once(self, text: str) -> None:
         if text not in self._warnings:
@@ -182,7 +182,6 @@ class _Listener(logging.Handler):
 
 
 def _head(words: Sequence[str], of_beam: Sequence[str]) -> str:
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     versions = [f"Python {platform.python_version()}"]
     for package in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -192,7 +191,7 @@ def _head(words: Sequence[str], of_beam: Sequence[str]) -> str:
         name = word.partition("=")[0]
         shown.append("…" if not word.startswith("--") else f"{name}=…")
     return (
-        f"{LOG_HEAD}{metadata.version('reviewbeam')}, {now}, process {os.getpid()}\n"
+        f"{LOG_HEAD}{metadata.version('reviewbeam')}, {utc()}, process {os.getpid()}\n"
         f"# command: {shlex.join(shown)}\n"
         f"# in: {os.environ.get('PWD', '?')}\n"
         f"# with: {', '.join(versions)}, {sys.platform}\n"

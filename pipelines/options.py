@@ -23,8 +23,8 @@ PROCESSES = "multi_processing"  # Beam's name of the mode
 _MOST_WORKERS = 4
 # Options of batch jobs that Flink's job server knows, and Beam's Python doesn't: those
 # with a value, and flags, which it takes bare.
-_FLINK = ("--execution_mode_for_batch", "--flink_conf_dir", "--max_parallelism")
-_FLINK_FLAGS = (
+_JOB_SERVER = ("--execution_mode_for_batch", "--flink_conf_dir", "--max_parallelism")
+_JOB_SERVER_FLAGS = (
     "--auto_balance_write_files_sharding_enabled",
     "--disable_metrics",
     "--faster_copy",
@@ -48,9 +48,9 @@ def beam_options(arguments: Sequence[str], options_file: str | None) -> Pipeline
     parser.error = _refuse  # type: ignore[method-assign]
     for options in [PipelineOptions, *PipelineOptions.__subclasses__()]:
         options._add_argparse_args(parser)
-    for flag in (*_FLINK, *_FLINK_FLAGS):
+    for flag in (*_JOB_SERVER, *_JOB_SERVER_FLAGS):
         if flag not in parser._option_string_actions:  # a later Beam may have it
-            action = "store_true" if flag in _FLINK_FLAGS else "store"
+            action = "store_true" if flag in _JOB_SERVER_FLAGS else "store"
             parser.add_argument(flag, action=action)
     _, unknown = parser.parse_known_args(flags)
     if unknown:

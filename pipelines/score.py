@@ -13,13 +13,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from reviewbeam.components.common.coders import register_record_batch_coder
 from reviewbeam.components.common.errors import DataGateError, UserError
+from reviewbeam.components.common.gpus import visible_gpus
 from reviewbeam.components.common.host_copies import origin
 from reviewbeam.components.common.model_directory import ModelDirectory, open_model
 from reviewbeam.components.common.places import Place
 from reviewbeam.components.common.run_record import RunRecord
 from reviewbeam.components.common.score_config import ScoreConfig
 from reviewbeam.components.common.serving_drift import ServingDrift
-from reviewbeam.components.inference.devices import visible_gpus
 from reviewbeam.components.inference.parts import finished_chunks
 from reviewbeam.components.inference.resolve import ResolvedInference
 from reviewbeam.components.inference.safe_saved_model import check_saved_model

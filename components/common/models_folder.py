@@ -9,7 +9,6 @@ A reader pins what SERVING names when it starts: a promotion changes nothing for
 import contextlib
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -32,6 +31,7 @@ from reviewbeam.components.common.model_directory import (
     open_model,
 )
 from reviewbeam.components.common.places import Place
+from reviewbeam.components.common.run_record import utc
 
 SERVING = "SERVING"
 _IN_THE_MAKING = shutil.ignore_patterns("*.staged", ".*")
@@ -144,7 +144,7 @@ def promote(model: Path, models: Path, *, force: bool = False) -> tuple[Serving,
         withdrawn = () if serving is None else serving.rolled_back
         serving = Serving(
             current=name,
-            since=_now(),
+            since=utc(),
             previous=tuple(other for other in before if other != name),
             rolled_back=tuple(other for other in withdrawn if other != name),
         )
@@ -173,7 +173,7 @@ def rollback(models: Path) -> Serving:
         open_model(os.fspath(models / name))
         serving = Serving(
             current=name,
-            since=_now(),
+            since=utc(),
             previous=tuple(older),
             rolled_back=(serving.current, *serving.rolled_back),
         )
@@ -241,7 +241,3 @@ def _bring_entry(source: Path, target: Path) -> None:
     else:
         shutil.copyfile(source, staged)
     os.replace(staged, target)
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

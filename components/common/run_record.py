@@ -43,7 +43,7 @@ class RunRecord:
         self.before = _told(self._path)
         if self.recover is not None and "finished" not in self.before:
             self.recover(self.before)
-        facts: dict[str, Any] = {"job": self.job, "started": _utc(self.started)}
+        facts: dict[str, Any] = {"job": self.job, "started": utc(self.started)}
         if self.before and "finished" not in self.before:
             facts[_BEFORE] = self.before
         write_json(self._path, facts)
@@ -55,7 +55,7 @@ class RunRecord:
     def finish(self, **facts: Any) -> None:
         """Completes the record, keeping what the job added to it."""
         facts |= {
-            "finished": _utc(time.time()),
+            "finished": utc(time.time()),
             "seconds": round(time.time() - self.started, 1),
         }
         told = read_json(self._path)
@@ -75,5 +75,6 @@ def _told(path: Place) -> dict[str, Any]:
     return before | told
 
 
-def _utc(seconds: float) -> str:
+def utc(seconds: float | None = None) -> str:
+    """Returns a time as text; None: now."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

@@ -18,13 +18,12 @@ import os
 import platform
 import secrets
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
 from reviewbeam.components.common.background import in_background
 from reviewbeam.components.common.errors import BusyError, ReviewbeamError, UserError
-from reviewbeam.components.common.run_record import RunRecord
+from reviewbeam.components.common.run_record import RunRecord, utc
 from reviewbeam.components.common.stores import ChangedError, StorePath
 
 LOCK = "_lock.json"
@@ -71,7 +70,7 @@ class Lock:
         self._says = {
             "host": platform.node(),
             "pid": os.getpid(),
-            "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "since": utc(),
             "run": secrets.token_hex(8),
         }
         self._beats = 0

@@ -4,43 +4,14 @@ import fcntl
 import os
 import platform
 import re
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from reviewbeam.components.common.errors import ReviewbeamError
-
-VISIBLE = "CUDA_VISIBLE_DEVICES"
+from reviewbeam.components.common.gpus import VISIBLE
 
 # Open files: the kernel frees their locks when the process ends, however it ends.
 _held: dict[str, int] = {}
-
-
-def visible_gpus(command: tuple[str, ...] = ("nvidia-smi", "-L")) -> list[str]:
-    """Returns the GPUs of this host as CUDA_VISIBLE_DEVICES names them.
-
-    Asks the driver, not TensorFlow, which would take them all into this process.
-
-    Args:
-      command: lists the GPUs, one to a line.
-    """
-    try:
-        result = subprocess.run(
-            command, capture_output=True, text=True, timeout=60, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    found = re.findall(r"^GPU (\d+):", result.stdout, re.MULTILINE)
-    chosen = os.environ.get(VISIBLE)
-    if chosen is None or not found:
-        return found
-    visible = []
-    for name in chosen.split(","):
-        # CUDA ignores what follows the first name that isn't valid, as in "-1".
-        if not name.strip() or name.strip().startswith("-"):
-            break
-        visible.append(name.strip())
-    return visible
 
 
 def claim_gpu(folder: str, gpus: Sequence[str]) -> str:

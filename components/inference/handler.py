@@ -11,10 +11,11 @@ from apache_beam.ml.inference.base import ModelHandler
 
 from reviewbeam.components.common.columns import with_columns
 from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.gpus import visible_gpus
 from reviewbeam.components.common.host_copies import on_every_host
 from reviewbeam.components.common.model_directory import ModelDirectory
 from reviewbeam.components.common.progress import ProgressFile
-from reviewbeam.components.inference.devices import claim_gpu, visible_gpus
+from reviewbeam.components.inference.devices import claim_gpu
 from reviewbeam.components.inference.engines import TENSORFLOW, Engine, load_engine
 from reviewbeam.components.inference.faults import Outcome, infer_rows
 from reviewbeam.components.inference.resolve import ResolvedInference

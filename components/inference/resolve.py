@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from reviewbeam.components.common.errors import ReviewbeamError, UserError
+from reviewbeam.components.common.gpus import visible_gpus
 from reviewbeam.components.common.inference_config import InferenceConfig
 from reviewbeam.components.common.model_directory import ModelDirectory
 from reviewbeam.components.inference import quantized
-from reviewbeam.components.inference.devices import visible_gpus
 from reviewbeam.components.inference.engines import (
     OPENVINO_INT8,
     TENSORFLOW,

@@ -1,12 +1,11 @@
 """Picks the devices to train on: all GPUs, or the CPU as one or more devices."""
 
-import os
 import resource
-import subprocess
 
 import tensorflow as tf
 
 from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.gpus import visible_gpus
 
 
 def training_strategy(logical_cpus: int | None = None) -> tf.distribute.Strategy:
@@ -23,7 +22,7 @@ def training_strategy(logical_cpus: int | None = None) -> tf.distribute.Strategy
     if logical_cpus is not None:
         return _strategy_over(_divide_cpu(logical_cpus))
     gpus = tf.config.list_physical_devices("GPU")
-    check_gpu_count(len(gpus), usable_gpus(os.environ.get("CUDA_VISIBLE_DEVICES")))
+    check_gpu_count(len(gpus), len(visible_gpus()))
     for gpu in gpus:
         _grow_memory(gpu)
     return _strategy_over(
@@ -47,33 +46,6 @@ def check_gpu_count(seen: int, installed: int) -> None:
         "`tensorflow[and-cuda]`) for a driver that supports them; or, to train "
         "without these GPUs, set CUDA_VISIBLE_DEVICES to those to use ('' for none)."
     )
-
-
-def usable_gpus(visible: str | None, command: tuple[str, ...] = ("nvidia-smi", "-L")):
-    """Counts the GPUs that the driver shows and the user hasn't hidden.
-
-    Args:
-      visible: the value of CUDA_VISIBLE_DEVICES, None if it isn't set.
-      command: lists the GPUs, one to a line.
-    """
-    try:
-        result = subprocess.run(
-            command, capture_output=True, text=True, timeout=60, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return 0
-    # Slices of a GPU (MIG) follow on indented lines.
-    installed = sum(line.startswith("GPU ") for line in result.stdout.splitlines())
-    if visible is None:
-        return installed
-    chosen = [name.strip() for name in visible.split(",")]
-    # CUDA ignores what follows the first name that isn't valid, as in "-1".
-    valid = 0
-    for name in chosen:
-        if not name or name.startswith("-"):
-            break
-        valid += 1
-    return min(installed, valid)
 
 
 def _strategy_over(devices: list[str]) -> tf.distribute.Strategy:

@@ -23,7 +23,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from reviewbeam.components.trainer.devices import usable_gpus
+from reviewbeam.components.common.gpus import visible_gpus
 
 _SAME_WEIGHTS = {  # the changes under which numbers of devices must agree
     "model.embedding_dropout": 0,
@@ -40,8 +40,7 @@ def main() -> None:
     arguments = _arguments()
     work = Path(arguments.work).resolve()
     work.mkdir(parents=True)
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    most = arguments.logical_cpus or usable_gpus(visible)
+    most = arguments.logical_cpus or len(visible_gpus())
     if not most:
         raise SystemExit("No GPU is usable here; try --logical-cpus 2.")
     print(device_names(arguments), flush=True)
