@@ -60,6 +60,7 @@ def test_prepare_tells_rows_and_shards(
         "--input", SAMPLE / "reviews.jsonl", "--input", SAMPLE / "broken.jsonl",
     )  # fmt: skip
     assert code == 0, err
+    assert states.pop(0) == "loading libraries"
     rows = [int(re.match(r"(\d+) rows read", state)[1]) for state in states]
     assert rows == sorted(rows)  # every slice is read once
     assert set(rows) - {0} and rows[-1] == 523
@@ -78,6 +79,7 @@ def test_evaluate_tells_rows_of_all(
         "--model", model, "--dataset", dataset,
     )  # fmt: skip
     assert code == 0, err
+    assert states.pop(0) == "loading libraries"
     rows = [state for state in states if state.endswith(" of 124 rows")]
     assert rows[0] == "0 of 124 rows" and rows[-1] == "124 of 124 rows"
     *figures, last = states[len(rows) :]
