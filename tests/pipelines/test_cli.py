@@ -96,6 +96,13 @@ def test_a_stop_before_the_job_begins(command, monkeypatch, place):
     )
 
 
+@pytest.mark.parametrize("limit", ["0", "-5", "ten", "1.5"])
+def test_a_limit_that_is_none(command, limit):
+    words = ("--config", "configs/score.yaml", "--model", "x", "--output", "y")
+    code, _, err = command("score", *words, f"--limit={limit}")
+    assert code == 2 and f"'{limit}' is no number of rows above 0" in err
+
+
 def test_an_unknown_job(command):
     code, _, err = command("prepair")
     assert code == 2 and "prepare" in err

@@ -198,12 +198,12 @@ def test_a_gpu_that_tensorflow_does_not_see_is_bad(programs):
 
 
 def test_a_driver_that_hangs_is_not_tensorflows_fault(programs, tmp_path, monkeypatch):
-    monkeypatch.setattr(doctor_machine, "_SECONDS_OF_DRIVER", 0.5)
+    monkeypatch.setattr(doctor_machine, "_SECONDS_OF_DRIVER", 3)
     pid = tmp_path / "pid"
     programs("nvidia-smi", f"/bin/sleep 60 & echo $! > {pid}; wait")
     found, told = doctor_machine.gpus()
     assert (found.state, told) == (BAD, "")
-    assert found.found == "nvidia-smi gave no answer within 0.5 s"
+    assert found.found == "nvidia-smi gave no answer within 3 s"
     assert is_gone(int(pid.read_text()))  # its child too
 
 
@@ -222,7 +222,9 @@ def test_what_runs_is_killed_where_doctor_is_stopped(quick, here, monkeypatch):
     monkeypatch.setattr(doctor_tools, "tensorflow", hang)
     findings_of = doctor.diagnose(beam_file=None, outputs=[])
     next(findings_of)
+    deadline = time.monotonic() + 60
     while not findings._running:
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     start = time.monotonic()
     findings_of.close()

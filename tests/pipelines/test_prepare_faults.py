@@ -159,7 +159,7 @@ def _die_in_call(module, name, target):
 
 def test_a_kill_among_the_shards_keeps_the_old_dataset(launch, job, box):
     shutil.copytree(job / "old", box / "out")
-    run = launch("--overwrite")
+    run = launch("--overwrite", before=_linger)
     assert run.kill_when(lambda: MOMENTS["among the shards"](box / "out.staged"))
     assert run.end() == -signal.SIGKILL
     assert digests(box / "out") == digests(job / "old")
@@ -171,7 +171,7 @@ WAYS = [pytest.param(ONE_THREAD, id="one"), _slow(THREADS, id="threads")]
 
 @pytest.mark.parametrize("options", WAYS)
 def test_a_stopped_run_leaves_nothing(options, launch, box):
-    run = launch(*options)
+    run = launch(*options, before=_linger)
     stopped = lambda: MOMENTS["among the shards"](box / "out.staged")  # noqa: E731
     assert run.kill_when(stopped, signal.SIGTERM)
     assert run.end() == 75
@@ -201,6 +201,7 @@ def _fail_in_a_worker():
 def test_worker_processes_die_with_their_launcher(launch, job, box):
     run = launch(*PROCESSES)
     while not (workers := _workers(run.pid)):
+        assert run.is_alive
         time.sleep(0.01)
     os.kill(run.pid, signal.SIGKILL)
     assert run.end() == -signal.SIGKILL

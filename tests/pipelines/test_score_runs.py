@@ -4,6 +4,7 @@ import datetime
 import gzip
 import os
 import shutil
+import threading
 import time
 
 import pandas as pd
@@ -12,7 +13,7 @@ import pytest
 from reviewbeam.components.inference.parts import ChunkRecord
 from reviewbeam.components.ingestion import read as reading
 from reviewbeam.pipelines import score as score_job
-from reviewbeam.pipelines import score_graph, scores_folder
+from reviewbeam.pipelines import score_graph, score_window, scores_folder
 from tests.pipelines.nights import ids, listed, of
 
 
@@ -269,22 +270,29 @@ def test_newest_files_come_first(night, deliver, tmp_path):
 def test_the_deadline_ends_a_run_at_a_chunk(night, deliver, tmp_path, monkeypatch):
     deliver("a.jsonl.gz", 300)
     begin, begun = score_graph.Window.begin_chunk, []
+    timers = []
 
     def counts(window, rows):
         begun.append(rows)
-        while len(begun) == 4 and not window.is_closed():
-            time.sleep(0.01)  # until it is half past five
+        if len(begun) == 4:
+            timers[0].function()  # it is half past five
         return begin(window, rows)
 
+    class Timer(threading.Timer):
+        def start(self):
+            timers.append(self)
+
+    monkeypatch.setattr(score_window.threading, "Timer", Timer)
     monkeypatch.setattr(score_graph.Window, "begin_chunk", counts)
     monkeypatch.setattr(
         score_job,
         "next_deadline",
-        lambda text, now: now + datetime.timedelta(seconds=2),
+        lambda text, now: now + datetime.timedelta(seconds=500),
     )
     code, _, err = night(slice_bytes=1024, deadline="05:30")
     assert code == 75 and "chunks left" in err
     assert len(ids(tmp_path)) == 30
+    assert 400 < timers[0].interval < 500
 
 
 def test_hashes_are_taken_again_only_if_asked(night, deliver, tmp_path):
