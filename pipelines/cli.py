@@ -11,7 +11,7 @@ import signal
 import sys
 import textwrap
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import metadata
 
 from reviewbeam.components.common import journal
@@ -139,20 +139,34 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
       UserError: an option is unknown, or a needed one is missing.
     """
     parser = build_parser()
-    arguments, unknown = parser.parse_known_args(argv)
     (jobs,) = (a for a in parser._actions if isinstance(a.choices, dict))
-    known = jobs.choices[arguments.job]._option_string_actions
-    on_beam = JOBS[arguments.job][2]
-    for argument in unknown:
-        name = argument.split("=")[0]
+    known = {name: job._option_string_actions for name, job in jobs.choices.items()}
+    try:
+        arguments, unknown = parser.parse_known_args(argv)
+    except UserError:
+        # What is missing may be there, with a typo.
+        if (job := next(iter(argv), None)) in known:
+            options = [word for word in argv if word.startswith("--")]
+            _refuse_unknown(job, known[job], options)
+        raise
+    _refuse_unknown(arguments.job, known[arguments.job], unknown)
+    arguments.beam_arguments = unknown
+    return arguments
+
+
+def _refuse_unknown(job: str, known: Collection[str], words: Sequence[str]) -> None:
+    """Refuses words that are neither options of a job, nor may be Beam's."""
+    on_beam = JOBS[job][2]
+    for word in words:
+        name = word.split("=")[0]
+        if name in known:
+            continue
         # What is nearly one of ours was meant for us: a typo, not Beam's.
         if not on_beam or (name.startswith("--") and nearest(name, known, cutoff=0.8)):
             raise UserError(
                 f"Unknown option {name!r}{nearest(name, known)}. "
-                f"See: reviewbeam {arguments.job} --help"
+                f"See: reviewbeam {job} --help"
             )
-    arguments.beam_arguments = unknown
-    return arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,6 +21,8 @@ _CHATTER = re.compile(
     rb"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWE] "  # TensorFlow's own, before 2.18
     rb"|To enable the following instructions: "
 )
+# Of packages that Beam and TensorFlow bring along, at each start.
+_SAYS_NOTHING = ("You are using a Python version", "builtin type [Ss]wig")
 
 
 def quiet_libraries() -> None:
@@ -33,6 +35,8 @@ def quiet_libraries() -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     warnings.simplefilter("default")
+    for words in _SAYS_NOTHING:
+        warnings.filterwarnings("ignore", message=words)
     warnings.showwarning = _drop
     shown = logging.StreamHandler()
     shown.setLevel(logging.ERROR)

@@ -81,6 +81,10 @@ def test_a_missing_option(command):
     code, _, err = command("prepare", "--config", "x.yaml")
     assert code == 2
     assert "--output" in err and "Traceback" not in err
+    code, _, err = command("prepare", "--config", "x.yaml", "--otput", "y")
+    assert code == 2 and "'--otput' (did you mean '--output'?)" in err
+    code, _, err = command("prepare", "--config", "x.yaml", "--flink_master=y")
+    assert code == 2 and "required: --output" in err
 
 
 @pytest.mark.parametrize("place", ["cli.parse", "job_log.JobLog"])
