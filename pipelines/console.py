@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ from reviewbeam.components.common import journal
 from reviewbeam.components.common.errors import ReviewbeamError
 from reviewbeam.components.evaluation.blessing_text import blessing_text
 from reviewbeam.components.evaluation.table import heading, summary_tables
+from reviewbeam.components.reporting.shown import count, things
 from reviewbeam.components.trainer.trials import Trial, trials_table
 
 _log = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 _WIDE = 1000
 _SAY_EVERY = 60.0  # seconds, where nobody watches
 _TICK = 1.0
+_LANGUAGES = 10  # that are named, of a dataset
 _out = Console(highlight=False, emoji=False, soft_wrap=True)
 
 
@@ -122,10 +125,11 @@ def say_dataset(manifest: dict[str, Any], output: Path) -> None:
     duplicates = sum(item["duplicates"] for item in inputs)
     rows = sum(item["rows"] for item in inputs)
     say(
-        f"{manifest['kind'].capitalize()}: {rows} rows read from {len(inputs)} files; "
-        f"{written} {'written' if manifest['kind'] == 'dataset' else 'usable'}, "
-        f"{rejected.total()} rejected, {duplicates} duplicates, "
-        f"{left_out.total()} left out"
+        f"{manifest['kind'].capitalize()}: {things(rows, 'row')} read from "
+        f"{things(len(inputs), 'file')}; {count(written)} "
+        f"{'written' if manifest['kind'] == 'dataset' else 'usable'}, "
+        f"{count(rejected.total())} rejected, {things(duplicates, 'duplicate')}, "
+        f"{count(left_out.total())} left out"
     )
     say_rules("rejected", rejected)
     say_rules("left out", left_out)
@@ -150,6 +154,7 @@ def say_dataset(manifest: dict[str, Any], output: Path) -> None:
     ]
     if table:  # a schema has no splits
         say_table(["  split", *figures, *labels], table)
+        say(f"  languages: {_languages(splits.values())}")
     for distance in manifest["drift"]:
         say(
             f"  drift of {distance['feature']}: {distance['figure']:.3f} (allowed "
@@ -164,6 +169,17 @@ def say_dataset(manifest: dict[str, Any], output: Path) -> None:
         say(f"  anomaly: {anomaly}")
     names = [name for name in (manifest["report"], rejected and "rejects/") if name]
     say(f"  in {output}" + (f": {', '.join(names)}" if names else ""))
+
+
+def _languages(splits: Iterable[dict[str, Any]]) -> str:
+    """Says how many examples each language has, the most first."""
+    rows: Counter[str] = Counter()
+    for split in splits:
+        if split["histograms"] is not None:  # it has examples
+            rows.update(split["histograms"]["counts"]["language"])
+    said = [f"{name} {count(number)}" for name, number in rows.most_common(_LANGUAGES)]
+    rest = len(rows) - len(said)
+    return ", ".join(said) + (f" and {rest} more" if rest else "") or "none"
 
 
 def say_model(summary: dict[str, Any]) -> None:
@@ -278,5 +294,5 @@ def total_of(items: list[dict[str, Any]], key: str) -> Counter:
 
 def say_rules(what: str, rules: Counter) -> None:
     """Prints a line for each rule, the most frequent one first."""
-    for rule, count in rules.most_common():
-        say(f"  {what}, {rule}: {count}")
+    for rule, rows in rules.most_common():
+        say(f"  {what}, {rule}: {count(rows)}")

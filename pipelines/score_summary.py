@@ -5,6 +5,7 @@ from typing import Any
 
 from reviewbeam.components.common.places import Place
 from reviewbeam.components.common.serving_drift import ServingDrift, drift_lines
+from reviewbeam.components.reporting.shown import count, things
 from reviewbeam.pipelines.console import note, say, say_rules, total_of
 
 
@@ -41,13 +42,14 @@ def say_scores(report: ScoreReport, output: Place) -> None:
     written = sum(entry["written"] for entry in report.scored)
     rejected = total_of(report.scored, "rejected")
     say(
-        f"Scores: {rows} rows read from {len(report.scored)} new files; {written} "
-        f"scored, {rejected.total()} rejected; {report.known} files had been scored "
-        f"before; {report.total} scores in all"
+        f"Scores: {things(rows, 'row')} read from "
+        f"{things(len(report.scored), 'new file')}; {count(written)} scored, "
+        f"{count(rejected.total())} rejected; scored before: "
+        f"{things(report.known, 'file')}; {things(report.total, 'score')} in all"
     )
     say_rules("rejected", rejected)
     if report.resumed:
-        say(f"  {report.resumed} of these rows were finished by an earlier run")
+        say(f"  {count(report.resumed)} of these rows were finished by an earlier run")
     counted = report.inference
     if counted.get("calls"):
         padding = 1 - counted["tokens"] / counted["padded_tokens"]

@@ -72,3 +72,14 @@ def test_how_it_ended(error, how, screen):
     with pytest.raises(error), console.Step("train"):
         raise error("no")
     assert f"train: {how} after" in out.getvalue()
+
+
+def test_a_datasets_languages_are_named_by_their_reviews():
+    def split(**languages):
+        return {"histograms": {"counts": {"language": languages}}}
+
+    said = console._languages([split(en=1200, fr=3), {"histograms": None}, split(fr=2)])
+    assert said == "en 1,200, fr 5"
+    many = {f"l{i:02d}": 20 - i for i in range(12)}
+    assert console._languages([split(**many)]).endswith(", l08 12, l09 11 and 2 more")
+    assert console._languages([]) == "none"

@@ -396,7 +396,7 @@ def test_score_leaves_out_an_input_that_changes(
     )  # fmt: skip
     assert code == 1
     assert f"{tmp_path / 'a.jsonl'} is damaged: it " in err
-    assert "100 rows read from 1 new files" in out
+    assert "100 rows read from 1 new file;" in out
 
 
 def _make_directory(path):

@@ -154,7 +154,7 @@ def test_score_warns_of_any_other_model(command, write_config, sources, tmp_path
         command, write_config, sources[0], output, require_blessing=False
     )
     assert code == 0 and "warning" not in err
-    assert "1 files had been scored before" in out  # no score depends on it
+    assert "scored before: 1 file;" in out  # no score depends on it
 
 
 def test_a_blessing_of_another_model_counts_for_nothing(blessed):
