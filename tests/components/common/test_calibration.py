@@ -132,6 +132,14 @@ def test_the_best_class_stays_the_best(kind, data, rows, seed, scale, temperatur
         assert (found.argmax(axis=1) == probabilities.argmax(axis=1)).all()
 
 
+def test_a_best_class_that_rounding_made_equal_gains_one_step():
+    half = np.float32(0.5)
+    least, more = np.nextafter(half, np.float32([0, 1]))
+    found = calibrated(np.array([[least, more]]), ["de"], "binary", _calibration(20.0))
+
+    assert found.tolist() == [[half, more]]
+
+
 @given(kind=ANY["kind"], rows=st.integers(0, 20), seed=ANY["seed"], scale=ANY["scale"])
 def test_temperature_one_changes_no_byte(kind, rows, seed, scale):
     probabilities = _model_output(kind, rows, seed, scale)
@@ -374,6 +382,14 @@ def test_bins_by_hand():
     assert [point["confidence"] for point in found] == pytest.approx([0.8, 0.9, 0.95])
     (heavy, *_) = reliability_bins(rows, labels, "multilabel", np.array([1.0, 3.0]))
     assert (heavy["rows"], heavy["accuracy"]) == (6, 0.5)
+
+
+def test_the_lowest_bin_is_its_own():
+    # A most probable class of 1/20 or 1/10 takes that many of them.
+    rows = np.array([[1 / 20] * 20, [1 / 10] * 10 + [0] * 10])
+
+    found = reliability_bins(rows, np.array([0, 0]), "multiclass")
+    assert [point["confidence"] for point in found] == pytest.approx([0.05, 0.1])
 
 
 @given(rows=st.integers(0, 60), classes=st.integers(2, 5), seed=ANY["seed"])

@@ -178,8 +178,9 @@ def test_an_override_in_quotes_is_yaml(load):
     assert load("name: a\n", r'name="\t"').name == "\t"
 
 
-def test_an_override_may_empty_a_value(load):
-    assert load("name: a\nborder: {width: 2}", "border=").border is None
+@pytest.mark.parametrize("nothing", ["", " ", "~", "null", "Null"])
+def test_an_override_may_empty_a_value(load, nothing):
+    assert load("name: a\nborder: {width: 2}", f"border={nothing}").border is None
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,17 @@ def test_actions_by_default():
     assert RecordRules(actions={"not_nfc": "reject"}).action("not_nfc") == "reject"
 
 
+def test_a_missing_language_is_rejected_where_languages_are_named():
+    def action(**rules):
+        return RecordRules(**rules).action("language_missing")
+
+    assert (action(), action(languages=["de"])) == ("allow", "reject")
+    # What is said goes before that.
+    assert action(actions={"language_missing": "reject"}) == "reject"
+    allowed = {"language_missing": "allow"}
+    assert action(languages=["de"], actions=allowed) == "allow"
+
+
 def test_a_list_is_asked_for_where_one_is_needed():
     with pytest.raises(UserError, match="languages: Input should be a list; found 'de"):
         check_config(RecordRules, {"languages": "de"}, "here")

@@ -2,6 +2,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -15,6 +16,7 @@ from reviewbeam.components.common.artifacts import (
 )
 from reviewbeam.components.common.errors import ReviewbeamError, UserError
 from reviewbeam.components.common.places import (
+    for_each,
     in_store,
     move,
     names_in,
@@ -34,6 +36,16 @@ def folder(request, tmp_path):
     folder = tmp_path / "deep" / "folder"
     folder.mkdir(parents=True)
     return folder
+
+
+def test_a_store_is_asked_many_things_at_once(tmp_path):
+    met = threading.Barrier(2)
+    store = StorePath.of("s3://bucket/folder")
+    found = for_each(store, lambda n: (met.wait(10), n)[1], range(2))
+    assert list(found) == [0, 1]  # in their order
+    found = for_each(tmp_path, lambda _: threading.get_ident(), range(2))
+    assert list(found) == [threading.get_ident()] * 2
+    assert list(for_each(tmp_path, str, range(2))) == ["0", "1"]
 
 
 def test_places_of_both_kinds_do_the_same(folder):

@@ -106,6 +106,16 @@ def test_what_has_no_denominator_is_left_out():
     assert not {"roc_auc", "pr_auc"} & lost.keys()
 
 
+def test_one_given_class_correlates_with_nothing_whatever_the_weights():
+    """Sums of the same weights in another order differ, though not by much."""
+    true, given = np.arange(12), np.zeros(12, int)
+    names = tuple("abcdefghijkl")
+    for seed in range(20):
+        weights = np.random.default_rng(seed).random(12)
+        for pair in ((true, given), (given, true)):
+            assert "mcc" not in figures(*pair, None, "multiclass", names, weights)
+
+
 def test_nothing_at_all():
     nothing = np.zeros(0, int)
     found = figures(nothing, nothing, np.zeros((0, 3)), "multiclass", NAMES[:3])

@@ -1,12 +1,9 @@
 """How far the labels of two sets of probabilities agree."""
 
 import numpy as np
-import pytest
 
 from reviewbeam.components.common.calibration import Calibration
-from reviewbeam.components.common.errors import UserError
 from reviewbeam.components.inference.quantize import agreement
-from reviewbeam.components.inference.quantized import check_processor
 
 
 def test_agreement_is_told_per_language():
@@ -39,19 +36,3 @@ def test_thresholds_decide_what_agrees():
     calibration = Calibration(thresholds=(0.3, 0.7))
     told = agreement(exact, found, languages, "multilabel", calibration)
     assert told["all"]["agreement"] == 0.5
-
-
-def test_processors_without_int8_dot_products_are_refused(tmp_path):
-    path = tmp_path / "cpuinfo"
-    check_processor(str(path))  # unknown
-    for sound in (
-        "flags\t\t: avx2 avx512_vnni",
-        "flags : avx_vnni",
-        "Features : asimd",
-    ):
-        path.write_text(f"processor\t: 0\n{sound}\nvmx flags\t: vnmi\n")
-        check_processor(str(path))
-    for wrong in ("flags\t\t: fpu avx2", "flags : avx_vnni\n\nflags : avx512_vnnix"):
-        path.write_text(f"processor\t: 0\n{wrong}\n")
-        with pytest.raises(UserError, match="VNNI .* inference.engine: auto"):
-            check_processor(str(path))

@@ -57,6 +57,13 @@ def test_bytes_are_the_text_that_they_hold(tmp_path):
     assert [row["text"] for row in rows] == ["déjà", b"\xff"]
 
 
+def test_what_is_not_a_number_is_not_there(tmp_path):
+    table = pa.table({"n": [1, 2, 3], "stars": [4.5, float("nan"), None]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    rows = sample_corpus([f"{tmp_path}/*"]).rows
+    assert rows == [{"n": 1, "stars": 4.5}, {"n": 2}, {"n": 3}]
+
+
 def test_rows_that_are_broken_are_counted(tmp_path):
     lines = [b'{"a": 1}', b"{", b"[]", b'{"a": "\xe9"}', b"", b'{"a": 2}']
     (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))

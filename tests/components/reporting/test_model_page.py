@@ -78,6 +78,7 @@ def test_what_is_wrong_comes_first():
     first = page.index("No training review has the label")
     second = page.index("no better than always giving the most frequent label")
     assert page.index("Macro F1 0.100") < first < second < page.index("Epoch 2 had")
+    assert "No training review has the label 'neutral': the model" in words(page)
 
 
 def test_the_last_epoch_may_not_have_been_enough():
@@ -106,6 +107,17 @@ def test_without_a_validation_split():
 def test_ordinal_labels_have_an_error():
     training = make_training(("1", "2", "3", "4", "5"), "ordinal")
     assert "Mean error 0.234" in words(model_page(training))
+
+
+def test_thresholds_are_told_where_there_are_any():
+    said = words(model_page(make_training(kind="multilabel")))
+    assert "all 600 1.400 0.500, 0.500, 0.500 de 600" in said
+    said = words(model_page(make_training()))
+    assert "all 600 1.400 – de 600 1.400 – What" in said
+
+
+def test_a_setting_may_be_none():
+    assert "sampling none none" in words(model_page(make_training()))
 
 
 def test_against_the_model_that_it_began_with():

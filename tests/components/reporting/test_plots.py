@@ -77,6 +77,7 @@ def test_plots_of_anything_are_svg_without_powers(names):
                 if name.endswith("href"):
                     assert value.startswith("#"), kind
         assert "url(" not in svg.replace("url(#", ""), kind
+        assert "<!--" not in svg, kind  # matplotlib writes the texts there once more
 
 
 @settings(max_examples=10)
@@ -118,6 +119,14 @@ def test_values_are_written_beside_their_bars():
         ["a"], ["x", "y"], [[12345, 0]], describe="", row_axis="", column_axis=""
     )
     assert {"12.3k", "0"} <= set(_words(svg))
+
+
+def test_reliability_is_seen_against_a_dashed_diagonal():
+    root = ElementTree.fromstring(plots.reliability({}, describe=""))
+    dashed = [p for p in root.iter(f"{SVG}path") if "dasharray" in p.get("style", "")]
+    (x0, y0), (x1, y1) = re.findall(r"([\d.]+) ([\d.]+)", dashed[0].get("d"))
+    assert len(dashed) == 1 and float(x0) < float(x1) and float(y0) > float(y1)
+    assert {"confidence", "accuracy"} <= set(_words(plots.reliability({}, describe="")))
 
 
 @pytest.mark.parametrize(

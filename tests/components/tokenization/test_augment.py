@@ -175,6 +175,12 @@ def test_one_word_stays_at_least(vocabulary):
     assert len({row["text"] for row in found}) > 3  # and not always the same one
 
 
+def test_one_word_that_stays_has_none_to_swap_with(vocabulary):
+    rules = {"delete_words": 1.0, "swap_words": 1.0}
+    found = augment(vocabulary, ["good phone"] * 20, copies=1, **rules)
+    assert {row["text"] for row in found} == {"good", "phone"}
+
+
 def test_texts_of_one_word_have_no_copies_by_words(vocabulary):
     texts = ["good", "  good\n", "", "とても良い商品です。"]
     rules = {"copies": 3, "delete_words": 0.5, "swap_words": 0.5}

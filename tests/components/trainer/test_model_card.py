@@ -1,12 +1,7 @@
-import string
-
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from reviewbeam.components.trainer.markdown import escape, table
 from reviewbeam.components.trainer.model_card import model_card
 from tests.components.trainer.classifiers import HASH, make_metadata
 
@@ -38,9 +33,15 @@ def make_card(labels=LABELS, model=None, **changes):
         "/home/somebody/encoder",
         labels,
         model,
+        text={"max_tokens": 64, "unicode": changes.pop("unicode", "none")},
         training_statistics=changes.pop("statistics", STATISTICS),
         class_weights=(1.0,) * len(names),
         calibration=changes.pop("calibration", {}),
+        config={
+            "encoder": "/home/somebody/encoder",
+            "model": model or {},
+            "training": changes.pop("training", {}),
+        },
     )
     given = {
         "history": {"validation": METRICS},
@@ -129,6 +130,17 @@ def test_the_card_says_what_the_hugging_face_directory_lacks(compared, text):
     assert text in card
     assert "Neither calibration nor thresholds are in it" in card
     assert "1.6 % of real reviews" in card
+    assert "cuts a long text at its end.\n" in card
+    card = make_card(hf_obstacle=None, unicode="NFKC")
+    assert "cuts a long text at its end, without NFKC.\n" in card
+
+
+@pytest.mark.parametrize("metric", ["macro_f1", "none"])
+def test_the_card_says_whether_validation_chose_the_epoch(metric):
+    card = make_card(training={"early_stopping_metric": metric})
+    chose = "The epoch was chosen by these rows; " if metric != "none" else ""
+    told = f"Before calibration. {chose}`reviewbeam evaluate` measures on the test"
+    assert told in card
 
 
 def test_the_card_names_what_must_be_imported():
@@ -167,18 +179,6 @@ def test_hostile_names_break_nothing():
     assert body.count("<h1>") == 1
     assert "&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;" in body
     assert "a | b --- # c" in body
-
-
-@given(name=st.text(string.printable + "é你\u202e\u2028<&", max_size=12))
-def test_a_name_is_shown_as_it_is(name):
-    html = MarkdownIt().enable("table").render(table(["of"], [[name], [1.23456]]))
-    cells = [line[4:-5] for line in html.splitlines() if line.startswith("<td>")]
-    shown = "".join(c if c.isprintable() else " " for c in name).strip()
-    expected = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    assert cells == [expected.replace('"', "&quot;") or "(blank)", "1.235"]
-    assert "\n" not in escape(name)
-    listed = MarkdownIt().render(f"0. {escape(name)}")
-    assert f"<li>{cells[0]}</li>" in listed
 
 
 def test_tables_have_heads_and_texts_are_cut_as_the_model_says():
