@@ -93,7 +93,6 @@ def to_svg(figure, describe: str) -> Markup:
     figure.savefig(buffer, format="svg", metadata=nothing)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)  # texts, once more
     text = _TAG.sub(_with_variables, text)
     text = _own_ids(text)
     head = (

@@ -5,10 +5,15 @@ import time
 import pytest
 
 from reviewbeam.components.common import store_lock
-from reviewbeam.components.common.errors import BusyError, UserError
+from reviewbeam.components.common.errors import (
+    BusyError,
+    ReviewbeamError,
+    UserError,
+)
 from reviewbeam.components.common.places import place
 from reviewbeam.components.common.run_record import RunRecord
 from reviewbeam.components.common.store_lock import LOCK, Lock, held
+from reviewbeam.components.common.stores import StorePath
 
 
 @pytest.fixture
@@ -121,3 +126,15 @@ def test_a_store_without_conditional_puts(folder, bucket, monkeypatch):
     assert bucket.names() == []
     with held(folder, RunRecord("score"), lock=False):
         assert bucket.names() == []
+
+
+@pytest.mark.parametrize("put", ["create", "replace"])
+def test_a_store_that_refuses_every_conditional_put(folder, bucket, monkeypatch, put):
+    def refuse(*_):
+        raise ReviewbeamError("501: not implemented")
+
+    monkeypatch.setattr(StorePath, put, refuse)
+    with pytest.raises(UserError, match="has no conditional puts"):
+        with held(folder, RunRecord("score")):
+            pass
+    assert bucket.names() == []

@@ -77,7 +77,7 @@ def test_plots_of_anything_are_svg_without_powers(names):
                 if name.endswith("href"):
                     assert value.startswith("#"), kind
         assert "url(" not in svg.replace("url(#", ""), kind
-        assert "<!--" not in svg, kind  # matplotlib writes the texts there once more
+        assert "<!--" not in svg, kind  # where texts would stand once more
 
 
 @settings(max_examples=10)
