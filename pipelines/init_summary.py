@@ -49,7 +49,8 @@ def say_init(report: InitReport) -> None:
     for note in notes(report):
         console.say(f"Note: {note}")
     console.say(f"Written to {report.folder}: {', '.join(report.files)}")
-    console.say("Look at them, then run:")
+    them = "them" if len(report.files) > 1 else "it"
+    console.say(f"Look at {them}, then run:")
     if report.no_encoder:
         console.say(f"  {_how_to_bring(report.no_encoder)}")
     job = "run" if guess.can_train else "score"

@@ -146,9 +146,17 @@ def test_run_succeeds_with_what_init_wrote(make, init, command, here):
     assert all(split["examples"] for split in manifest["splits"].values())
     assert (here / "runs/my/evaluation/metrics.json").is_file()
     assert list((here / "runs/my/scores").glob("model_version=*/*.parquet"))
-    for job in ("prepare", "train", "evaluate", "score"):  # the files are its sections
-        alone = yaml.safe_load(Path(f"my/{job}.yaml").read_text())
-        assert yaml.safe_load(Path("my/run.yaml").read_text())[job] == alone
+
+
+def test_each_setting_stands_in_one_file(init):
+    assert init(glob=str(SAMPLE / "reviews.jsonl"))[0] == 0
+    assert yaml.safe_load(Path("my/run.yaml").read_text()) == {
+        "output": "runs/my", "prepare": "prepare.yaml", "train": "train.yaml",
+        "evaluate": "evaluate.yaml", "score": "score.yaml",
+    }  # fmt: skip
+    path = Path("my/prepare.yaml")
+    path.write_text(path.read_text().replace("max_tokens: 128", "max_tokens: 64"))
+    assert load_config(RunConfig, "my/run.yaml").prepare.text.max_tokens == 64
 
 
 # --- What is guessed -----------------------------------------------------------------
@@ -204,6 +212,7 @@ def test_without_labels_there_is_score_alone(init, here):
     assert code == 0
     assert sorted(path.name for path in here.glob("my/*")) == ["score.yaml"]
     assert "nothing to train on: only score.yaml is written" in out
+    assert "Look at it, then run:\n" in out
     assert "--model MODEL --output runs/my/scores" in out
     assert load_config(ScoreConfig, "my/score.yaml").columns.text == "text"
 
@@ -410,11 +419,13 @@ def test_a_folder_that_holds_something(init, here):
     glob = str(SAMPLE / "reviews.jsonl")
     (here / "my").mkdir()
     (here / "my/notes.txt").write_text("mine")
-    refused(init(glob=glob), "notes.txt", "--overwrite. Of these it replaces none.")
+    refused(init(glob=glob), "notes.txt", "--overwrite, which replaces none of them.")
     assert init("--overwrite", glob=glob)[0] == 0
     assert (here / "my/notes.txt").read_text() == "mine"
     code, _, err = init(glob=glob)
-    assert code == 2 and "replaces none but 'prepare.yaml', 'train.yaml'" in err
+    assert code == 2 and "replaces only 'prepare.yaml', 'train.yaml'" in err
+    (here / "my/notes.txt").unlink()
+    assert "--overwrite, which replaces them." in init(glob=glob)[2]
     assert not list(here.glob(".my-*"))
 
 
