@@ -126,8 +126,9 @@ def _notes_on_ids(guess: CorpusGuess) -> list[str]:
     if not repeated:
         return []
     return [
-        f"{repeated} of {different} values of {shown_name(column)!r}, the id, stand "
-        "twice or more, so it doesn't tell all rows apart. --id COLUMN names another."
+        f"{repeated} of {different} values of {shown_name(column)!r}, the id, "
+        f"stand{'s' * (repeated == 1)} twice or more in the sample, so it doesn't tell "
+        "all rows apart. --id COLUMN names another."
     ]
 
 

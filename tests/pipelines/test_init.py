@@ -196,6 +196,53 @@ def test_a_scale_has_its_ordinal_twin_beside_it(prepare_config):
     assert '# type: ordinal\n  # names: ["1", "2", "3", "4", "5"]' in text
 
 
+def test_an_id_by_another_name(prepare_config):
+    rows = [["Nr.", "text", "label", "ticket"]]
+    rows += [[f"K{i}", t, "ab"[i % 2], f"T{i}"] for i, t in enumerate(texts(90))]
+    config, out = prepare_config("a.csv", csv_bytes(rows))
+    assert config.columns.id == "Nr."
+    assert "likely  ticket (100 % different)" in out
+    assert "Note" not in out
+
+
+def test_without_an_id_the_candidates_are_told(prepare_config):
+    rows = [["text", "label", "ticket"]]
+    rows += [[t, "ab"[i % 2], f"T{max(i, 1)}"] for i, t in enumerate(texts(300))]
+    config, out = prepare_config("a.csv", csv_bytes(rows))
+    assert config.columns.id is None
+    assert "ticket (99.6 % different)" in out
+    assert "Note: no column is taken as the id, so scores carry ids derived" in out
+    config, out = prepare_config("a.csv", csv_bytes(rows), "--id=ticket", "--overwrite")
+    assert config.columns.id == "ticket"
+    assert "Note: 1 of 299 values of 'ticket', the id, stands twice or more" in out
+
+
+def test_labels_of_several_kinds_are_told(prepare_config, here):
+    stars = [["text", "stars"], *([t, i % 5 + 1] for i, t in enumerate(texts(90)))]
+    (here / "in/a.csv").write_bytes(csv_bytes(stars))
+    rows = [["text", "stars"]]
+    rows += [[t, ("bad", "good")[i % 2]] for i, t in enumerate(texts(60, 2))]
+    config, out = prepare_config("b.csv", csv_bytes(rows))
+    kinds = "(1, 2, 3, 4, …; bad, good). Where they mean the same"
+    assert config.labels.names == ("1", "2", "3", "4", "5", "bad", "good")
+    assert "in/a.csv and " in out and f"in/b.csv have no class in common {kinds}" in out
+    _, out = prepare_config("b.csv", csv_bytes([*rows, stars[1]]), "--overwrite")
+    assert f"Note: some labels are numbers and some are words {kinds}" in out
+
+
+def test_no_column_is_named_that_is_not_there(prepare_config):
+    rows = [["text", "label", "shop"]]
+    rows += [[t, "ab"[i % 2], "xyz"[i % 3]] for i, t in enumerate(texts(90))]
+    prepare_config("a.csv", csv_bytes(rows))
+    text = Path("my/prepare.yaml").read_text()
+    assert "  # keep: [shop] # " in text
+    for line in ("# group_by: COLUMN #", "# time_column: COLUMN #"):
+        assert line in text
+    rows = [row[:2] for row in rows]
+    prepare_config("a.csv", csv_bytes(rows), "--overwrite")
+    assert "  # keep: [] # " in Path("my/prepare.yaml").read_text()
+
+
 def test_rows_without_a_label_get_room(prepare_config):
     rows = [["text", "label"]]
     rows += [[t, "" if i % 5 == 0 else "ab"[i % 2]] for i, t in enumerate(texts(100))]
