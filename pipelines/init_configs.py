@@ -81,12 +81,14 @@ def render(
         for job, body in bodies.items()
     }
     if guess.can_train:
-        run = environment.get_template("init_run.jinja").render(values, **bodies)
-        files["run.yaml"] = run
-    files = {name: f"{_MARK}\n{text}" for name, text in files.items()}
+        files["run.yaml"] = environment.get_template("init_run.jinja").render(values)
+    read = {}
     for name, text in files.items():
-        check_config(_TYPES[name.removesuffix(".yaml")], parse_yaml(text, name), name)
-    return files
+        job = name.removesuffix(".yaml")
+        read[job] = parse_yaml(text, name)
+        data = read[job] | {key: read[key] for key in _TYPES[job].file_sections}
+        check_config(_TYPES[job], data, name)
+    return {name: f"{_MARK}\n{text}" for name, text in files.items()}
 
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
@@ -103,10 +105,11 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
         found = sorted(os.listdir(folder)) if folder.is_dir() else []
     if found and not overwrite:
         ours = [name for name in _configs_in(folder) if _is_ours(folder / name)]
+        replaced = "none of them" if not ours else f"only {listing(ours)}"
+        replaced = "them" if len(ours) == len(found) else replaced
         raise UserError(
             f"{str(folder)!r} is not empty: {listing(found, most=6)}. Name a new "
-            "folder, or add --overwrite. Of these it replaces "
-            f"{'none but ' if ours else ''}{listing(ours)}."
+            f"folder, or add --overwrite, which replaces {replaced}."
         )
 
 

@@ -1,21 +1,25 @@
 """What `init` tells: columns, label values and counts, and no review's text."""
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reviewbeam.components.common.errors import listing
 from reviewbeam.components.common.language_codes import shown_language
 from reviewbeam.components.common.privacy import redacted
 from reviewbeam.components.ingestion.checks import shown_name
-from reviewbeam.components.ingestion.guess import FEWEST
+from reviewbeam.components.ingestion.guess import FEWEST, CorpusGuess
+from reviewbeam.components.ingestion.guess_columns import Choice
 from reviewbeam.components.ingestion.guess_labels import LabelGuess
+from reviewbeam.components.ingestion.guess_mixtures import numbers_and_words
 from reviewbeam.pipelines import console
 from reviewbeam.pipelines.init import InitReport
 from reviewbeam.pipelines.init_configs import command, output_of
 from reviewbeam.pipelines.job_options import ROLES
 
 _CHARACTERS = 40  # of a value that is shown
+_CLASSES = 4  # that a note names
 _RARE = 10  # rows of a class that are too few to learn it from
 
 
@@ -32,7 +36,7 @@ def say_init(report: InitReport) -> None:
         choice = guess.roles[role]
         if choice.column is None and role not in ROLES:
             continue
-        others = ", ".join(map(shown_name, choice.others[:5]))
+        others = ", ".join(_candidate(name, choice) for name in choice.others[:5])
         column, sure = choice.column, choice.sure
         if column is None:
             rows.append([f"  {role}", "none", "", others])
@@ -49,7 +53,8 @@ def say_init(report: InitReport) -> None:
     for note in notes(report):
         console.say(f"Note: {note}")
     console.say(f"Written to {report.folder}: {', '.join(report.files)}")
-    console.say("Look at them, then run:")
+    them = "them" if len(report.files) > 1 else "it"
+    console.say(f"Look at {them}, then run:")
     if report.no_encoder:
         console.say(f"  {_how_to_bring(report.no_encoder)}")
     job = "run" if guess.can_train else "score"
@@ -81,6 +86,7 @@ def notes(report: InitReport) -> list[str]:
                 f"{listing(map(_shown, rare))}. Map them to another, or leave them out."
             )
     training = guess.can_train
+    found += _notes_on_ids(guess) + (_notes_on_mixtures(guess) if training else [])
     for rule, part in guess.rejects.items():
         if part >= 0.001 and (training or not rule.startswith("label")):
             found.append(f"{part:.1%} of the rows will be rejected: {rule}.")
@@ -107,6 +113,39 @@ def notes(report: InitReport) -> list[str]:
     if not sample.whole:
         found.append("counts are of a sample, not of all rows.")
     return found
+
+
+def _notes_on_ids(guess: CorpusGuess) -> list[str]:
+    column = guess.column("id")
+    if column is None:
+        return [
+            "no column is taken as the id, so scores carry ids derived from the "
+            "content, and equal reviews share one. --id COLUMN names a column."
+        ]
+    repeated, different = guess.repeated_ids
+    if not repeated:
+        return []
+    return [
+        f"{repeated} of {different} values of {shown_name(column)!r}, the id, "
+        f"stand{'s' * (repeated == 1)} twice or more in the sample, so it doesn't tell "
+        "all rows apart. --id COLUMN names another."
+    ]
+
+
+def _notes_on_mixtures(guess: CorpusGuess) -> list[str]:
+    kinds = numbers_and_words(guess.labels)
+    if guess.apart:
+        (one, its), (other, others) = guess.apart
+        said = f"{one} and {other} have no class in common"
+    elif kinds:
+        its, others = kinds
+        said = "some labels are numbers and some are words"
+    else:
+        return []
+    return [
+        f"{said} ({_some(its)}; {_some(others)}). Where they mean the same, give them "
+        "one class by labels.mapping in prepare.yaml, or --input files of one kind."
+    ]
 
 
 def public(report: InitReport) -> dict[str, Any]:
@@ -166,6 +205,20 @@ def _kind(found: Any) -> str:
     if found.found == "csv" and found.delimiter != ",":
         kind += f" with {found.delimiter!r}"
     return kind if found.compression == "none" else f"{kind} in {found.compression}"
+
+
+def _candidate(column: str, choice: Choice) -> str:
+    """A column's name and, for an id, how many of its values differ."""
+    name = shown_name(column)
+    if column not in choice.different:
+        return name
+    percent = math.floor(1000 * choice.different[column]) / 10
+    return f"{name} ({percent:g} % different)"
+
+
+def _some(classes: Sequence[str]) -> str:
+    more = ", …" * (len(classes) > _CLASSES)
+    return ", ".join(map(_shown, classes[:_CLASSES])) + more
 
 
 def _shown(value: str) -> str:

@@ -124,7 +124,10 @@ def _rows(config: type[Config], schema: dict, defs: dict, prefix: str):
         if inner in JOBS.values():
             job = next(job for job, config in JOBS.items() if config is inner)
             default = default if field.is_required() or entry["default"] is None else ""
-            yield f"`{key}`", f"a config of [{job}](#{job})", default, meaning
+            kind = f"a config of [{job}](#{job})"
+            if name in config.file_sections:
+                kind += ", or the name of its file beside this one"
+            yield f"`{key}`", kind, default, meaning
             continue
         optional = not field.is_required() and entry["default"] in (None, [])
         kind = "list of sections" if many == "list" else "section"

@@ -1,5 +1,7 @@
 """The config of `run`: prepare, train, evaluate and score by one file."""
 
+from typing import ClassVar
+
 import pydantic
 
 from reviewbeam.components.common.config import Config
@@ -12,6 +14,8 @@ from reviewbeam.components.common.train_config import TrainConfig
 
 class RunConfig(Config):
     """Configures `run`: prepare, train, evaluate, score, one after the other."""
+
+    file_sections: ClassVar = ("prepare", "train", "evaluate", "score")
 
     output: Name  # holds dataset/, model/, evaluation/ and, with `score`, scores/
     # Folder of the models in service: the new model is evaluated beside the one that

@@ -9,7 +9,9 @@ from reviewbeam.components.common.errors import UserError, listing, nearest
 from reviewbeam.components.ingestion import guess_columns as columns
 from reviewbeam.components.ingestion.checks import shown_name
 from reviewbeam.components.ingestion.guess_columns import GIVEN, Choice
+from reviewbeam.components.ingestion.guess_ids import guess_id, repeated_ids
 from reviewbeam.components.ingestion.guess_labels import LabelGuess, guess_labels
+from reviewbeam.components.ingestion.guess_mixtures import FileClasses, classes_apart
 from reviewbeam.components.ingestion.guess_profile import Profile, profile
 from reviewbeam.components.ingestion.sample import Sample, SampledFile
 from reviewbeam.components.ingestion.sample_rows import Row
@@ -38,6 +40,9 @@ class CorpusGuess:
       texts: different texts that have labels, in the sample.
       max_tokens: that most texts fit in.
       damaged: a file that ends before its content does; None: there is none.
+      slices: a column to measure slices by; None: no column suits.
+      repeated_ids: ids that stand more than once in the sample, and all ids.
+      apart: two files whose labels have nothing in common; None: there are none.
     """
 
     roles: dict[str, Choice]
@@ -50,6 +55,9 @@ class CorpusGuess:
     texts: int
     max_tokens: int
     damaged: str | None
+    slices: str | None
+    repeated_ids: tuple[int, int]
+    apart: tuple[FileClasses, FileClasses] | None
 
     def column(self, role: str) -> str | None:
         """Returns the column of a role."""
@@ -100,7 +108,8 @@ def guess_corpus(
         raise _no_text(profiles, given)
     text = roles["text"].column
     texts = [value for row in rows if isinstance(value := row.get(text), str)]
-    language = roles["language"].column
+    language, identity = roles["language"].column, roles["id"].column
+    taken = {choice.column for choice in roles.values()}
     detected = language is None and detect is not None and _detected(texts, detect)
     if language:
         counts = profiles[language].counts or Counter()
@@ -118,6 +127,10 @@ def guess_corpus(
         texts=_labelled_texts(rows, roles, labels),
         max_tokens=_max_tokens(texts),
         damaged=next((f.path for f in sample.files if f.damaged), None),
+        slices=roles["group"].column
+        or columns.guess_slice([p for p in profiles.values() if p.name not in taken]),
+        repeated_ids=repeated_ids(profiles[identity]) if identity else (0, 0),
+        apart=labels and classes_apart(sample.files, roles["label"].column, labels),
     )
 
 
@@ -184,7 +197,7 @@ def _roles(
                 "to write a config for score alone."
             )
     if "id" not in roles:
-        roles["id"] = columns.guess_id(free())
+        roles["id"] = guess_id(free())
     for role in ("split", "group", "time"):
         roles[role] = getattr(columns, f"guess_{role}")(free())
     return roles, labels

@@ -1,9 +1,9 @@
-"""Guesses which columns of a corpus hold text, label, language, id, group and time."""
+"""Guesses which columns of a corpus hold text, label, language, group and time."""
 
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from reviewbeam.components.common.prepare_config import SplitRules
 from reviewbeam.components.ingestion import guess_words as words
@@ -13,6 +13,7 @@ from reviewbeam.components.ingestion.values import time_value
 
 SURE, LIKELY, UNSURE, GIVEN = "sure", "likely", "unsure", "as you said"
 _LOCALE = re.compile(r"([a-z]{2,3})([-_][A-Za-z]{2,4})?")
+_MOST_SLICES = 50
 _SPLIT_VALUES = SplitRules.model_fields["values"].default
 
 
@@ -23,6 +24,22 @@ class Choice:
     column: str | None  # None: no column fits
     sure: str = SURE
     others: tuple[str, ...] = ()  # which fit less well
+    # Of these, for ids: the share of different values.
+    different: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+def best(profiles: Sequence[Profile], rank: Callable[[Profile], float]) -> Choice:
+    """Chooses the highest rank above 0; sure where it leads by 1 and is named so."""
+    ranks = {p.name: rank(p) for p in profiles}
+    fit = sorted((n for n in ranks if ranks[n] > 0), key=lambda n: -ranks[n])
+    if not fit:
+        return Choice(None)
+    first, others = fit[0], tuple(fit[1:])
+    lead = ranks[first] - (ranks[others[0]] if others else 0.0)
+    sure = LIKELY if lead >= 0.5 else UNSURE
+    if lead >= 1.0 and ranks[first] >= 2.0:
+        sure = SURE
+    return Choice(first, sure, others)
 
 
 def guess_text(profiles: Sequence[Profile]) -> Choice:
@@ -30,7 +47,7 @@ def guess_text(profiles: Sequence[Profile]) -> Choice:
 
     What a name says counts like a text four or eight times as long.
     """
-    return _best(profiles, _text_rank)
+    return best(profiles, _text_rank)
 
 
 def guess_label(
@@ -42,7 +59,7 @@ def guess_label(
       profiles: of the columns that have no role yet.
     """
     guesses = {p.name: guess_labels(p) for p in profiles}
-    choice = _best(profiles, lambda p: _label_rank(p, guesses[p.name]))
+    choice = best(profiles, lambda p: _label_rank(p, guesses[p.name]))
     if choice.column is None:
         others = [n for n, guess in guesses.items() if guess is not None]
         return Choice(None, others=tuple(others)), None
@@ -65,26 +82,7 @@ def guess_language(profiles: Sequence[Profile]) -> Choice:
             return 2.0 + share
         return share if share >= 0.95 else 0.0
 
-    return _best(profiles, rank)
-
-
-def guess_id(profiles: Sequence[Profile]) -> Choice:
-    """Chooses the column of ids: its name says so, and nearly no value repeats."""
-
-    def rank(profile: Profile) -> float:
-        scalars = sum(
-            isinstance(v, str | int) and not isinstance(v, bool) for v in profile.values
-        )
-        if not words.named(profile.name, words.ID) or profile.unique < 0.98:
-            return 0.0
-        if scalars < len(profile.values) or profile.filled < 0.9:
-            return 0.0
-        found = words.words_of(profile.name)
-        if not words.GROUP.isdisjoint(found):
-            return 0.0
-        return 3.0 if len(found) == 1 or "review" in found else 2.0
-
-    return _best(profiles, rank)
+    return best(profiles, rank)
 
 
 def guess_group(profiles: Sequence[Profile]) -> Choice:
@@ -95,7 +93,7 @@ def guess_group(profiles: Sequence[Profile]) -> Choice:
         repeats = 0.0 < profile.unique < 0.9 and len(set(profile.values)) >= 10
         return 2.0 if named and repeats and profile.filled > 0.9 else 0.0
 
-    return _best(profiles, rank)
+    return best(profiles, rank)
 
 
 def guess_time(profiles: Sequence[Profile]) -> Choice:
@@ -107,7 +105,17 @@ def guess_time(profiles: Sequence[Profile]) -> Choice:
         wrong = sum(time_value(value)[1] is not None for value in profile.values)
         return 2.0 if wrong == 0 else 0.0
 
-    return _best(profiles, rank)
+    return best(profiles, rank)
+
+
+def guess_slice(profiles: Sequence[Profile]) -> str | None:
+    """Returns the first column of some values that stand often, to tell rows apart."""
+
+    def parts(profile: Profile) -> bool:
+        few = profile.counts is not None and 2 <= len(profile.counts) <= _MOST_SLICES
+        return few and profile.unique < 0.2 and profile.filled > 0.5
+
+    return next((p.name for p in profiles if parts(p)), None)
 
 
 def guess_split(profiles: Sequence[Profile]) -> Choice:
@@ -121,21 +129,7 @@ def guess_split(profiles: Sequence[Profile]) -> Choice:
         full = {"train", "test"} <= splits and None not in splits
         return 2.0 if full and profile.filled == 1.0 else 0.0
 
-    return _best(profiles, rank)
-
-
-def _best(profiles: Sequence[Profile], rank: Callable[[Profile], float]) -> Choice:
-    """Chooses the highest rank above 0; sure where it leads by 1 and is named so."""
-    ranks = {p.name: rank(p) for p in profiles}
-    fit = sorted((n for n in ranks if ranks[n] > 0), key=lambda n: -ranks[n])
-    if not fit:
-        return Choice(None)
-    first, others = fit[0], tuple(fit[1:])
-    lead = ranks[first] - (ranks[others[0]] if others else 0.0)
-    sure = LIKELY if lead >= 0.5 else UNSURE
-    if lead >= 1.0 and ranks[first] >= 2.0:
-        sure = SURE
-    return Choice(first, sure, others)
+    return best(profiles, rank)
 
 
 def why_no_text(profile: Profile) -> str | None:

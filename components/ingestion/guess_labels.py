@@ -59,16 +59,20 @@ class LabelGuess:
                 found[name] += rows
         return found
 
-    def is_labelled(self, value: object) -> bool:
-        """Tells whether a row with this value, or None, has labels that are known."""
+    def classes_of(self, value: object) -> list[str | None]:
+        """Returns the class of each label of a row; None for one that has none."""
         if value is None:
-            return False
+            return [None]
         if self.type == "multilabel":
             text, wrong = labels_value(value, self.delimiter or ",")
             found = (text or "").split(LABEL_SEPARATOR)[1:]
-            return wrong is None and all(self.class_of(item) for item in found)
+            return [None] if wrong else [self.class_of(item) for item in found]
         text, wrong = label_value(value)
-        return wrong is None and self.class_of(text or "") is not None
+        return [None if wrong else self.class_of(text or "")]
+
+    def is_labelled(self, value: object) -> bool:
+        """Tells whether a row with this value, or None, has labels that are known."""
+        return None not in self.classes_of(value)
 
 
 def guess_labels(profile: Profile) -> LabelGuess | None:
@@ -119,11 +123,12 @@ def _several(profile: Profile, delimiter: str | None) -> LabelGuess | None:
 
 def _numbers(values: Mapping[str, int]) -> dict[str, float] | None:
     """Value -> the number that it says; None: not all of them say one."""
-    found = {value: _number(value) for value in values}
+    found = {value: number_of(value) for value in values}
     return None if None in found.values() else found
 
 
-def _number(value: str) -> float | None:
+def number_of(value: str) -> float | None:
+    """Returns the number that a value says, as `4`, `4/5`, `★★★★` and `4 stars` do."""
     value = value.strip()
     if stars := _STARS.fullmatch(value):
         return float(len(stars[1]))

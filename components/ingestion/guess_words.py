@@ -50,10 +50,27 @@ LANGUAGE = frozenset(
     "语言 語言 言語 언어 bahasa dil langcode język taal språk".split()
 )
 ID = frozenset("id ids uuid guid key identifier uid rowid reviewid pk".split())
+# Names that number things, if not always reviews.
+NUMBER = frozenset(
+    "no nr num number nummer numero numéro número numer nomor numara sno srno "
+    "slno orderno refno reviewno номер 编号 編號 番号 번호 ref reference réf référence "
+    "referencia referência referenz riferimento code código codigo codice kod код "
+    "identifiant identificador identificatore kennung идентификатор index idx serial "
+    "hash".split()
+)
+ID_ENDS = ("id", "nr", "nummer", "number", "key")  # of one word, as in Bestellnr
+# Names of what is counted or measured, of `number of …`, and of people's numbers.
+NO_ID = frozenset(
+    "price cost amount total sum fee preis prix precio prezzo preço cena цена 价格 "
+    "価格 가격 betrag montant importe count counts votes likes views helpful "
+    "helpfulness words chars characters length tokens age of phone mobile telephone "
+    "tel telefon téléphone telefono teléfono zip zipcode postal postcode plz".split()
+)
 GROUP = frozenset(
     "product asin sku item business restaurant hotel movie film app author user "
     "reviewer customer produit produkt producto prodotto".split()
 )
+GROUP_STEMS = ("kunde", "artikel", "client", "product", "produkt", "customer", "user")
 TIME = frozenset(
     "date time timestamp datetime created posted published submitted day datum "
     "fecha data heure zeit zeitstempel дата 日期 時間 日付 날짜 tarih tanggal".split()
@@ -88,7 +105,8 @@ LANGUAGES = frozenset(
 
 def words_of(column: str) -> list[str]:
     """Returns the words of a column's name: `reviewBody` and `review_body` alike."""
-    spaced = _CAMEL.sub(" ", unicodedata.normalize("NFC", column.rsplit(".", 1)[-1]))
+    name = column.rstrip(". ").rsplit(".", 1)[-1].replace("°", "º")  # No. and n°
+    spaced = _CAMEL.sub(" ", unicodedata.normalize("NFKC", name))
     return [word for word in re.split(r"[\W_]+", spaced.lower()) if word]
 
 

@@ -21,6 +21,7 @@ _DELIMITERS = (",", ";", "\t", "|")
 _HEAD_RECORDS = 50
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _NUMBER = re.compile(r"[-+]?\d+([.,:/-]\d+)*")
+_NUMBER_SHORT = re.compile(r"(\w+\W+)?(no|nr|num|ref)\.", re.IGNORECASE)
 _LONGEST_NAME = 60  # characters of a column's name
 
 
@@ -155,9 +156,14 @@ def has_header(header: list[str], first: list[str] | None) -> bool:
     names = [name.strip() for name in header]
     if any(_NUMBER.fullmatch(name) or len(name) > _LONGEST_NAME for name in names):
         return False
-    if any(len(name.split()) > 5 or name.endswith((".", "!")) for name in names):
+    if any(map(_is_sentence, names)):
         return False
     # A pandas index has no name; more of that is a record with gaps.
     if not any(names) or sum(not name for name in names) > 1:
         return False
     return first is None or names != [field.strip() for field in first]
+
+
+def _is_sentence(name: str) -> bool:
+    ends = name.endswith((".", "!")) and not _NUMBER_SHORT.fullmatch(name)
+    return ends or len(name.split()) > 5

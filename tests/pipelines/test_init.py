@@ -146,9 +146,17 @@ def test_run_succeeds_with_what_init_wrote(make, init, command, here):
     assert all(split["examples"] for split in manifest["splits"].values())
     assert (here / "runs/my/evaluation/metrics.json").is_file()
     assert list((here / "runs/my/scores").glob("model_version=*/*.parquet"))
-    for job in ("prepare", "train", "evaluate", "score"):  # the files are its sections
-        alone = yaml.safe_load(Path(f"my/{job}.yaml").read_text())
-        assert yaml.safe_load(Path("my/run.yaml").read_text())[job] == alone
+
+
+def test_each_setting_stands_in_one_file(init):
+    assert init(glob=str(SAMPLE / "reviews.jsonl"))[0] == 0
+    assert yaml.safe_load(Path("my/run.yaml").read_text()) == {
+        "output": "runs/my", "prepare": "prepare.yaml", "train": "train.yaml",
+        "evaluate": "evaluate.yaml", "score": "score.yaml",
+    }  # fmt: skip
+    path = Path("my/prepare.yaml")
+    path.write_text(path.read_text().replace("max_tokens: 128", "max_tokens: 64"))
+    assert load_config(RunConfig, "my/run.yaml").prepare.text.max_tokens == 64
 
 
 # --- What is guessed -----------------------------------------------------------------
@@ -188,6 +196,53 @@ def test_a_scale_has_its_ordinal_twin_beside_it(prepare_config):
     assert '# type: ordinal\n  # names: ["1", "2", "3", "4", "5"]' in text
 
 
+def test_an_id_by_another_name(prepare_config):
+    rows = [["Nr.", "text", "label", "ticket"]]
+    rows += [[f"K{i}", t, "ab"[i % 2], f"T{i}"] for i, t in enumerate(texts(90))]
+    config, out = prepare_config("a.csv", csv_bytes(rows))
+    assert config.columns.id == "Nr."
+    assert "likely  ticket (100 % different)" in out
+    assert "Note" not in out
+
+
+def test_without_an_id_the_candidates_are_told(prepare_config):
+    rows = [["text", "label", "ticket"]]
+    rows += [[t, "ab"[i % 2], f"T{max(i, 1)}"] for i, t in enumerate(texts(300))]
+    config, out = prepare_config("a.csv", csv_bytes(rows))
+    assert config.columns.id is None
+    assert "ticket (99.6 % different)" in out
+    assert "Note: no column is taken as the id, so scores carry ids derived" in out
+    config, out = prepare_config("a.csv", csv_bytes(rows), "--id=ticket", "--overwrite")
+    assert config.columns.id == "ticket"
+    assert "Note: 1 of 299 values of 'ticket', the id, stands twice or more" in out
+
+
+def test_labels_of_several_kinds_are_told(prepare_config, here):
+    stars = [["text", "stars"], *([t, i % 5 + 1] for i, t in enumerate(texts(90)))]
+    (here / "in/a.csv").write_bytes(csv_bytes(stars))
+    rows = [["text", "stars"]]
+    rows += [[t, ("bad", "good")[i % 2]] for i, t in enumerate(texts(60, 2))]
+    config, out = prepare_config("b.csv", csv_bytes(rows))
+    kinds = "(1, 2, 3, 4, …; bad, good). Where they mean the same"
+    assert config.labels.names == ("1", "2", "3", "4", "5", "bad", "good")
+    assert "in/a.csv and " in out and f"in/b.csv have no class in common {kinds}" in out
+    _, out = prepare_config("b.csv", csv_bytes([*rows, stars[1]]), "--overwrite")
+    assert f"Note: some labels are numbers and some are words {kinds}" in out
+
+
+def test_no_column_is_named_that_is_not_there(prepare_config):
+    rows = [["text", "label", "shop"]]
+    rows += [[t, "ab"[i % 2], "xyz"[i % 3]] for i, t in enumerate(texts(90))]
+    prepare_config("a.csv", csv_bytes(rows))
+    text = Path("my/prepare.yaml").read_text()
+    assert "  # keep: [shop] # " in text
+    for line in ("# group_by: COLUMN #", "# time_column: COLUMN #"):
+        assert line in text
+    rows = [row[:2] for row in rows]
+    prepare_config("a.csv", csv_bytes(rows), "--overwrite")
+    assert "  # keep: [] # " in Path("my/prepare.yaml").read_text()
+
+
 def test_rows_without_a_label_get_room(prepare_config):
     rows = [["text", "label"]]
     rows += [[t, "" if i % 5 == 0 else "ab"[i % 2]] for i, t in enumerate(texts(100))]
@@ -204,6 +259,7 @@ def test_without_labels_there_is_score_alone(init, here):
     assert code == 0
     assert sorted(path.name for path in here.glob("my/*")) == ["score.yaml"]
     assert "nothing to train on: only score.yaml is written" in out
+    assert "Look at it, then run:\n" in out
     assert "--model MODEL --output runs/my/scores" in out
     assert load_config(ScoreConfig, "my/score.yaml").columns.text == "text"
 
@@ -410,11 +466,13 @@ def test_a_folder_that_holds_something(init, here):
     glob = str(SAMPLE / "reviews.jsonl")
     (here / "my").mkdir()
     (here / "my/notes.txt").write_text("mine")
-    refused(init(glob=glob), "notes.txt", "--overwrite. Of these it replaces none.")
+    refused(init(glob=glob), "notes.txt", "--overwrite, which replaces none of them.")
     assert init("--overwrite", glob=glob)[0] == 0
     assert (here / "my/notes.txt").read_text() == "mine"
     code, _, err = init(glob=glob)
-    assert code == 2 and "replaces none but 'prepare.yaml', 'train.yaml'" in err
+    assert code == 2 and "replaces only 'prepare.yaml', 'train.yaml'" in err
+    (here / "my/notes.txt").unlink()
+    assert "--overwrite, which replaces them." in init(glob=glob)[2]
     assert not list(here.glob(".my-*"))
 
 

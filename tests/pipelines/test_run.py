@@ -1,5 +1,7 @@
 """`run`: the four jobs by one config, and nothing done twice."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.pipelines.conftest import SAMPLE
@@ -7,12 +9,14 @@ from tests.pipelines.conftest import SAMPLE
 
 @pytest.fixture
 def run_config(configs, write_config, tmp_path):
-    def write(name="run"):
+    def write(name="run", *, in_files=False):
         jobs = ("prepare", "train", "evaluate", "score")
         data = {"output": str(tmp_path / name)} | {job: configs[job] for job in jobs}
         data["prepare"] = data["prepare"] | {"input": [str(SAMPLE / "reviews.jsonl")]}
         arrivals = str(SAMPLE / "new_arrivals.jsonl")
         data["score"] = data["score"] | {"input": [arrivals]}
+        for job in jobs if in_files else ():
+            data[job] = Path(write_config(data[job], f"{job}.yaml")).name
         return write_config(data, f"{name}.yaml")
 
     return write
@@ -38,7 +42,8 @@ def test_a_second_run_repeats_nothing_and_another_gives_the_same_scores(
         assert str(tmp_path / "run" / folder) in out
 
     before = _files(tmp_path / "run")
-    assert command("run", "--config", run_config())[0] == 0
+    # The same config, its sections now files beside it.
+    assert command("run", "--config", run_config(in_files=True))[0] == 0
     assert _files(tmp_path / "run") == before
 
     assert command("run", "--config", run_config("other"))[0] == 0

@@ -56,7 +56,14 @@ def test_a_table_holds_the_keys_that_set_takes():
         ("evaluate", "blessing.must_not_lose[].margin", ("number ≥ 0", "`0.0`")),
         ("score", "on_damaged_file", ("`skip`, `salvage`, `fail`", "`skip`")),
         ("score", "inference.chunk_rows", ("integer ≥ 1", "`16384`")),
-        ("run", "score", ("a config of [score](#score)", "`null`")),
+        (
+            "run",
+            "score",
+            (
+                "a config of [score](#score), or the name of its file beside this one",
+                "`null`",
+            ),
+        ),
     ],
 )
 def test_type_and_default_of_a_key(job, key, cells):

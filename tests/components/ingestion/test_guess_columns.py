@@ -3,6 +3,7 @@
 import pytest
 
 from reviewbeam.components.ingestion import guess_columns as columns
+from reviewbeam.components.ingestion.guess_ids import guess_id
 from reviewbeam.components.ingestion.guess_profile import profile
 
 PROSE = [f"It came late and number {i} was broken, again" for i in range(40)]
@@ -86,22 +87,6 @@ def test_language(values, column):
     assert columns.guess_language(profiles(**values)).column == column
 
 
-@pytest.mark.parametrize(
-    "values, column",
-    [
-        ({"id": list(range(40))}, "id"),
-        ({"product_id": [f"p{i}" for i in range(40)]}, None),
-        ({"review_id": [f"r{i}" for i in range(40)]}, "review_id"),
-        ({"user_id": list(range(40)), "review_id": list(range(40))}, "review_id"),
-        ({"id": cycle(1, 2)}, None),
-        ({"id": [f"r{i}" if i % 2 else None for i in range(40)]}, None),
-        ({"number": list(range(40))}, None),
-    ],
-)
-def test_id(values, column):
-    assert columns.guess_id(profiles(**values)).column == column
-
-
 def test_group_time_and_split():
     many = cycle(*(f"p{i}" for i in range(12)))
     found = profiles(
@@ -117,9 +102,22 @@ def test_group_time_and_split():
     assert columns.guess_split(profiles(split=cycle("train", "dev"))).column is None
 
 
+@pytest.mark.parametrize(
+    "values, column",
+    [
+        ({"x": PROSE, "n": list(range(40)), "shop": cycle("a", "b")}, "shop"),
+        ({"one": cycle("a"), "half": cycle("a", None, None), "shop": cycle(1, 2)},
+         "shop"),
+        ({"x": PROSE, "n": list(range(40)), "tags": cycle(["a"], ["b"])}, None),
+    ],
+)  # fmt: skip
+def test_a_column_for_slices(values, column):
+    assert columns.guess_slice(profiles(**values)) == column
+
+
 def test_values_without_a_hash_have_no_role():
     found = profiles(id=cycle([1], [2]), product=cycle({"a": 1}, {"b": 2}))
-    assert columns.guess_id(found).column is None
+    assert guess_id(found).column is None
     assert columns.guess_group(found).column is None
     assert columns.guess_language(found).column is None
 
@@ -203,6 +201,6 @@ def test_the_columns_of_well_known_corpora(
     assert columns.guess_language(rest).column == language
     assert columns.guess_label(rest)[0].column == label
     rest = [p for p in rest if p.name not in (language, label)]
-    assert columns.guess_id(rest).column == identity
+    assert guess_id(rest).column == identity
     assert columns.guess_group(rest).column == group
     assert columns.guess_time(rest).column == time

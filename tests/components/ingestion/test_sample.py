@@ -165,6 +165,8 @@ def test_delimiter(head, delimiter):
         (["id", "review text"], None, True),
         (["so it is", "1"], ["no", "2"], False),
         (["This is a review of a lamp.", "good"], ["no", "bad"], False),
+        (["Nr.", "Order No.", "text"], ["1", "2", "so"], True),
+        (["Super.", "good"], ["no", "bad"], False),
         (["", "", "x"], None, False),
         (["a", "b"], ["a", "b"], False),
         (["2024-01-01", "x"], None, False),
