@@ -21,6 +21,7 @@ from reviewbeam.components.ingestion.read import (
     check_summaries,
     line_offsets,
 )
+from reviewbeam.components.validation.limits import by_rule
 from reviewbeam.components.validation.places import Key, place_texts
 
 _UNKNOWN_LABELS = 20  # values that are named
@@ -248,7 +249,7 @@ def refuse_all(facts: DatasetFacts, config: PrepareConfig) -> NoReturn:
             fates.update(entry[fate])
     raise UserError(
         f"None of the {sum(entry['rows'] for entry in facts.inputs)} rows became an "
-        f"example: {dict(fates.most_common())}. The column {config.columns.label!r} "
+        f"example: {by_rule(fates)}. The column {config.columns.label!r} "
         f"held {_met(facts.label_values)}. Correct columns, labels or rules."
     )
 

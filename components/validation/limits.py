@@ -21,7 +21,7 @@ def reject_problems(rules: RecordRules, inputs: list[dict[str, Any]]) -> list[st
         problems.append(
             f"{rejected.total()} of {rows} rows are rejects "
             f"({rejected.total() / rows:.1%}); rules.max_reject_fraction allows "
-            f"{allowed:.1%}. By rule: {_shown(rejected)}."
+            f"{allowed:.1%}. By rule: {by_rule(rejected)}."
         )
     allowed = rules.max_reject_fraction_per_file
     for item in inputs:
@@ -31,10 +31,11 @@ def reject_problems(rules: RecordRules, inputs: list[dict[str, Any]]) -> list[st
                 f"{item['file']}: {mine.total()} of {item['rows']} rows are rejects "
                 f"({mine.total() / item['rows']:.1%}); "
                 f"rules.max_reject_fraction_per_file allows {allowed:.1%}. By rule: "
-                f"{_shown(mine)}."
+                f"{by_rule(mine)}."
             )
     return problems
 
 
-def _shown(rejected: Counter) -> str:
+def by_rule(rejected: Counter) -> str:
+    """Returns rules and their rows as a message names them, the most rows first."""
     return ", ".join(f"{rule} {rows}" for rule, rows in rejected.most_common())

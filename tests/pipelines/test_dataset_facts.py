@@ -195,7 +195,7 @@ def test_a_corpus_without_examples_is_refused_by_what_became_of_it():
         refuse_all(facts, _config())
     message = str(caught.value)
     assert "None of the 10 rows" in message
-    assert "{'label_unknown': 9, 'excluded_id': 1}" in message
+    assert "label_unknown 9, excluded_id 1." in message
     assert "'stars' held {'great': 9}" in message
 
 

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from reviewbeam.components.common.artifacts import write_manifest
 from reviewbeam.components.common.config import load_config
 from reviewbeam.components.common.train_config import TrainConfig
 from reviewbeam.components.trainer import train as train_module
@@ -26,6 +27,8 @@ def run(command, write_config, tmp_path):
     """Returns a function that runs a job with a config and `data`, into `out`."""
 
     def run(job, config, *options):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        write_manifest(tmp_path / "data", "dataset", "f", files=[])
         return command(
             job, "--config", write_config(config), "--dataset", tmp_path / "data",
             "--output", tmp_path / "out", *options,

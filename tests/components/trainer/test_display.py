@@ -82,7 +82,7 @@ def test_steps_of_an_earlier_process_are_done_and_have_taken_no_time(clock):
     display, lines = lines_of(clock, show)
     assert lines == [
         "going on from step 6 of 10",
-        "epoch 2/2, step 8/10: loss 0.500, 0 tokens/s, 0.0% padding, 0:00 left",
+        "epoch 2/2, step 8/10: loss 0.500",
         "epoch 2/2, step 10/10: loss 0.500, 150 tokens/s, 10.0% padding, 0:00 left",
     ]
     assert display.tokens_per_second == 150  # of the steps of this process
