@@ -1,6 +1,7 @@
 """The plots of a training: its curves and its reliability."""
 
-from collections.abc import Iterator, Mapping
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -35,10 +36,13 @@ def training_curves(history: Mapping[str, Any]) -> Iterator[tuple[str, Markup]]:
         found = [epoch["validation"][key] for epoch in measured]
         return [epoch[axis] for epoch in measured], found
 
-    losses = {"training": (steps, [point["loss"] for point in curve])}
+    losses = {"training": (steps, _running_mean([point["loss"] for point in curve]))}
     if measured:
         losses["validation"] = of_validation("loss", "steps")
-    yield "Loss", plots.lines(losses, describe="Loss over the steps", **axis)
+    yield (
+        "Loss",
+        plots.lines(losses, describe="Loss over the steps, a running mean", **axis),
+    )
     if measured:
         figures = {"macro F1": "macro_f1", "accuracy": "accuracy"}
         drawn = {name: of_validation(k, "epoch") for name, k in figures.items()}
@@ -51,6 +55,13 @@ def training_curves(history: Mapping[str, Any]) -> Iterator[tuple[str, Markup]]:
     rates = {"learning rate": (steps, [point["learning_rate"] for point in curve])}
     describe = "Learning rate over the steps"
     yield "Learning rate", plots.lines(rates, describe=describe, **axis)
+
+
+def _running_mean(values: Sequence[float]) -> list[float]:
+    """Returns means of an eighth of the values, up to each: batches differ much."""
+    window = max(1, len(values) // 8)
+    ends = range(1, len(values) + 1)
+    return [statistics.fmean(values[max(0, end - window) : end]) for end in ends]
 
 
 def reliability_plot(told: Mapping[str, Any]) -> Markup | None:

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from reviewbeam.components.reporting.model_page import model_page
+from reviewbeam.components.reporting.training_figures import _running_mean
 from tests.browser import HOSTILE, chromium
 from tests.components.reporting.made import (
     RUN,
@@ -165,3 +166,15 @@ def test_hostile_names_are_inert(check):
     training = make_training(names, languages=codes, run=run)
     training.split("train")["labels"][names[0]] = 0
     check(training, "<script>document.title='owned'</script>")
+
+
+@pytest.mark.parametrize(
+    ("losses", "drawn"),
+    [
+        ([], []),
+        ([3, 1, 2], [3, 1, 2]),  # too few to be averaged
+        ([*range(16)], [0, *(n - 0.5 for n in range(1, 16))]),
+    ],
+)
+def test_the_loss_is_drawn_as_a_running_mean(losses, drawn):
+    assert _running_mean(losses) == drawn
