@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from reviewbeam.components.common.config import parse_yaml
-from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.errors import UserError, why_unread
 
 
 def read_beam_file(path: str) -> dict[str, Any]:
@@ -16,10 +16,9 @@ def read_beam_file(path: str) -> dict[str, Any]:
     try:
         settings = parse_yaml(Path(path).read_text(encoding="utf-8"), path)
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it isn't UTF-8"
         raise UserError(
-            f"Can't read --beam {path!r}: {reason}. A YAML file of Beam's options was "
-            "expected; configs/beam/ has examples."
+            f"Can't read --beam {path!r}: {why_unread(error)}. A YAML file of Beam's "
+            "options was expected; configs/beam/ has examples."
         ) from None
     if not isinstance(settings, dict):
         raise UserError(f"--beam {path!r} must hold a mapping of option to value.")

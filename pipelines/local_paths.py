@@ -16,9 +16,10 @@ from reviewbeam.components.common.config import Config
 from reviewbeam.components.common.errors import listing
 from reviewbeam.components.common.host_copies import on_every_host
 from reviewbeam.pipelines import console
+from reviewbeam.pipelines.options import FLINK
 
 _CLOUDS = ("DataflowRunner",)
-_FLINK = ("FlinkRunner", "PortableFlinkRunner")
+_FLINK = (FLINK, "PortableFlinkRunner")
 _PORTABLE = ("PortableRunner", "SparkRunner")
 
 

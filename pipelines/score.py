@@ -190,7 +190,9 @@ class _Job:
             entries = {} if held else self._publish(outcome, set(broken), drift)
         except DataGateError as error:
             staged = report.with_files(outcome.entries(set(broken)), version.total())
-            lines = [str(error), f"Rejected rows: {version.staging}/rejects-*.parquet"]
+            lines = [str(error)]
+            if any(entry["rejected"] for entry in staged.scored):
+                lines.append(f"Rejected rows: {version.staging}/rejects-*.parquet")
             if page := leave(staged, refused=str(error)):
                 lines.append(f"Report: {version.output}/{page}")
             raise DataGateError("\n".join(lines)) from None

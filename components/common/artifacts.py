@@ -204,12 +204,11 @@ def read_manifest(directory: str | os.PathLike | Place, kind: str) -> dict[str, 
     path = folder / MANIFEST
     if not path.is_file():
         found = "it has no manifest.json" if folder.is_dir() else "no such folder"
-        near = listing(_near(folder, kind), most=3)
-        wanted = f"the --output of the command that makes a {kind}"
+        near = _near(folder, kind)
+        meant = f"{listing(near, most=3)}, or " if near else ""
         raise UserError(
-            f"{str(directory)!r} is not a finished {kind}: {found}. Give "
-            + (wanted if near == "none" else f"{near}, or {wanted}")
-            + "."
+            f"{str(directory)!r} is not a finished {kind}: {found}. Give {meant}the "
+            f"--output of the command that makes a {kind}."
         )
     try:
         manifest = read_json(path)

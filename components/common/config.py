@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin
 import pydantic
 import yaml
 
-from reviewbeam.components.common.errors import UserError, listing, nearest
+from reviewbeam.components.common.errors import UserError, listing, nearest, why_unread
 
 ConfigType = TypeVar("ConfigType", bound="Config")
 _MERGE = "tag:yaml.org,2002:merge"  # of the key in `<<: *other`
@@ -73,7 +73,7 @@ def load_config(
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"Can't read the config {path!r}: {_why_unread(error)}. "
+            f"Can't read the config {path!r}: {why_unread(error)}. "
             "Give --config the path of a YAML file; configs/ has examples."
         ) from None
     data = _mapping(text, path)
@@ -151,16 +151,10 @@ def _read_section(path: Path, key: str, name: str) -> dict[str, Any]:
         text = file.read_text(encoding="utf-8")
     except (OSError, ValueError, RuntimeError) as error:  # a NUL, a loop of links
         raise UserError(
-            f"{where}, which can't be read: {_why_unread(error)}. Name a YAML file in "
+            f"{where}, which can't be read: {why_unread(error)}. Name a YAML file in "
             f"the folder of {path.name}, or put the section's keys there."
         ) from None
     return _mapping(text, f"{where}, which")
-
-
-def _why_unread(error: Exception) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "it is not UTF-8 text"
-    return getattr(error, "strerror", None) or str(error)
 
 
 def dotted_keys(config_type: type[Config]) -> dict[str, Any]:

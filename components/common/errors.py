@@ -61,3 +61,10 @@ def listing(names: Iterable[str], most: int = 12) -> str:
     shown = ", ".join(repr(name) for name in names[:most])
     rest = len(names) - most
     return f"{shown}, … ({rest} more)" if rest > 0 else shown or "none"
+
+
+def why_unread(error: Exception) -> str:
+    """Returns why a text file could not be read, for a message."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text"
+    return getattr(error, "strerror", None) or str(error)

@@ -55,7 +55,7 @@ class RunRecord:
     def finish(self, **facts: Any) -> None:
         """Completes the record, keeping what the job added to it."""
         facts |= {
-            "finished": utc(time.time()),
+            "finished": utc(),
             "seconds": round(time.time() - self.started, 1),
         }
         told = read_json(self._path)

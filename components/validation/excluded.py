@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from reviewbeam.components.common.errors import UserError
+from reviewbeam.components.common.errors import UserError, why_unread
 
 
 def load_excluded_ids(path: str | None) -> frozenset[str]:
@@ -17,10 +17,9 @@ def load_excluded_ids(path: str | None) -> frozenset[str]:
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise UserError(
-            f"exclude_ids {path!r} can't be read: {reason}. Give a text file with one "
-            "id a line."
+            f"exclude_ids {path!r} can't be read: {why_unread(error)}. Give a text "
+            "file with one id a line."
         ) from None
     ids = frozenset(line.removesuffix("\r") for line in lines if line.strip())
     if not ids:

@@ -41,7 +41,7 @@ def test_an_unknown_option_in_a_file(tmp_path):
     [
         ("streaming: false\n", "streaming has the value False"),
         ("- a\n", "must hold a mapping"),
-        ("\xff", "isn't UTF-8"),
+        ("\xff", "it is not UTF-8 text"),
         ("a: b: c\n", "mapping values are not allowed"),
     ],
 )

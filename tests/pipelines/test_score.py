@@ -326,7 +326,8 @@ def test_a_gate_that_is_opened_takes_over_the_staged_work(
     run_score, tmp_path, monkeypatch
 ):
     rules = {"max_reject_fraction": 0.1}
-    assert run_score(SAMPLE / "broken.jsonl", rules=rules)[0] == 3
+    code, _, err = run_score(SAMPLE / "broken.jsonl", rules=rules)
+    assert code == 3 and "Rejected rows: " in err and "Report: " in err
     staged = [p.name for p in tmp_path.glob("scores/_staged/*/part-*")]
     assert staged
     modes = {

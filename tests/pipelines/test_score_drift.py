@@ -75,6 +75,7 @@ def test_fatal_drift_is_held_back_until_it_is_accepted(
     code, _, err = run_score(unlike, fatal=["language"])
     assert code == 3
     assert "--accept-drift" in err and "language" in err and "Traceback" not in err
+    assert "Rejected rows" not in err and "_report.html" in err
     assert not list(tmp_path.glob("scores/model_version=*"))
 
     def never(*arguments):
